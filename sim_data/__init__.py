@@ -1,0 +1,1 @@
+"""Simulated drives with exact ground truth."""
