@@ -166,9 +166,7 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(
-                f"--set {override!r}: expected key.path=value, for example --set detection.nms_iou=0.5"
-            )
+            raise ConfigError(f"--set {override!r}: expected key.path=value, for example --set detection.nms_iou=0.5")
         nested: dict[str, Any] = {}
         leaf = nested
         *parents, last = key.strip().split(".")
@@ -182,9 +180,7 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Conf
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         where = sources.get(key, str(default_file))
-        raise ConfigError(
-            f"{where}: {key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
-        ) from None
+        raise ConfigError(f"{where}: {key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -215,9 +211,7 @@ def _overlay(base: dict[str, Any], change: dict[str, Any], source: str, path: st
             raise ConfigError(f"{source}: unknown key {full}{hint}")
         if isinstance(base[key], dict):
             if not isinstance(value, dict):
-                raise ConfigError(
-                    f"{source}: {full} is a section with keys {', '.join(base[key])}, not a value"
-                )
+                raise ConfigError(f"{source}: {full} is a section with keys {', '.join(base[key])}, not a value")
             sources.update(_overlay(base[key], value, source, f"{full}."))
         else:
             base[key] = value

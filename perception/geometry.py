@@ -63,9 +63,7 @@ class SE3:
             raise ValueError("a pose matrix must be finite but holds NaN or infinity")
         left, scale, right = np.linalg.svd(array[:3, :3])
         if np.abs(scale - 1.0).max() > 1e-2:
-            raise ValueError(
-                f"a pose matrix must hold a rotation but its singular values are {scale.tolist()}"
-            )
+            raise ValueError(f"a pose matrix must hold a rotation but its singular values are {scale.tolist()}")
         return cls(left @ right, array[:3, 3])
 
     @classmethod
@@ -133,9 +131,7 @@ class PinholeCamera:
             raise ValueError(f"image size must be positive but got {self.width_px}x{self.height_px}")
         distortion = np.asarray(self.distortion, dtype=np.float64)
         if distortion.shape not in ((0,), (4,), (5,), (8,)):
-            raise ValueError(
-                f"distortion must hold 0, 4, 5 or 8 coefficients but got shape {distortion.shape}"
-            )
+            raise ValueError(f"distortion must hold 0, 4, 5 or 8 coefficients but got shape {distortion.shape}")
         if not np.isfinite(distortion).all():
             raise ValueError("distortion must be finite")
         object.__setattr__(self, "distortion", distortion)

@@ -71,9 +71,7 @@ class EgoMotion(Protocol):
 class Lifter(Protocol):
     """Places image detections in 3D."""
 
-    def lift(
-        self, frame: Frame, detections: Detections, instances: InstanceMap, depth: DepthMap | None
-    ) -> Boxes3D:
+    def lift(self, frame: Frame, detections: Detections, instances: InstanceMap, depth: DepthMap | None) -> Boxes3D:
         """One row per detection, score 0 where it could not be lifted."""
 
 

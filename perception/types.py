@@ -32,15 +32,8 @@ def _checked(
 ) -> np.ndarray:  # type: ignore[type-arg]
     """Coerces to a C-contiguous array of ``dtype`` and compares its shape, None meaning any length."""
     array = np.require(value, dtype=dtype, requirements="C")
-    if array.ndim != len(shape) or any(
-        want not in (None, got) for want, got in zip(shape, array.shape, strict=True)
-    ):
-        wanted = (
-            "("
-            + ", ".join("N" if n is None else str(n) for n in shape)
-            + ("," if len(shape) == 1 else "")
-            + ")"
-        )
+    if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
+        wanted = "(" + ", ".join("N" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         raise ValueError(f"{owner}.{name} must be {wanted} but got shape {array.shape}")
     return array
 
@@ -175,9 +168,7 @@ class Boxes3D:
             self, "sizes_lwh", _checked("Boxes3D", "sizes_lwh", self.sizes_lwh, np.float32, (len(centers), 3))
         )
         object.__setattr__(self, "yaws", _checked("Boxes3D", "yaws", self.yaws, np.float32, (len(centers),)))
-        object.__setattr__(
-            self, "scores", _checked("Boxes3D", "scores", self.scores, np.float32, (len(centers),))
-        )
+        object.__setattr__(self, "scores", _checked("Boxes3D", "scores", self.scores, np.float32, (len(centers),)))
         for name in ("centers_ego", "sizes_lwh", "yaws", "scores"):
             _finite("Boxes3D", name, getattr(self, name))
         if (self.sizes_lwh < 0).any():
@@ -255,9 +246,7 @@ class DepthMap:
     depth_m: Float32Array
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "depth_m", _checked("DepthMap", "depth_m", self.depth_m, np.float32, (None, None))
-        )
+        object.__setattr__(self, "depth_m", _checked("DepthMap", "depth_m", self.depth_m, np.float32, (None, None)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -352,6 +341,4 @@ class FrameResult:
 
     def __post_init__(self) -> None:
         if len(self.boxes3d) != len(self.detections):
-            raise ValueError(
-                f"FrameResult.boxes3d must hold {len(self.detections)} rows but got {len(self.boxes3d)}"
-            )
+            raise ValueError(f"FrameResult.boxes3d must hold {len(self.detections)} rows but got {len(self.boxes3d)}")
