@@ -110,6 +110,8 @@ class PinholeCamera:
         distortion: (0,), (4,), (5,) or (8,) f64 coefficients as cv2 orders them; empty for a rectified image.
         ego_SE3_cam: pose of the camera on the vehicle.
         name: the drive's name for it, such as ``image_02``.
+        ego_SE3_ref: pose of the rig's reference camera, in whose frame the drive's 3D labels are written and results
+            are expected (KITTI: the rectified camera 0); None where that is this camera itself.
     """
 
     fx_px: float
@@ -121,6 +123,7 @@ class PinholeCamera:
     distortion: Float64Array
     ego_SE3_cam: SE3
     name: str = "camera"
+    ego_SE3_ref: SE3 | None = None
 
     def __post_init__(self) -> None:
         if not (self.fx_px > 0 and self.fy_px > 0 and np.isfinite([self.fx_px, self.fy_px]).all()):
