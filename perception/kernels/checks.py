@@ -1,0 +1,38 @@
+"""Argument checks that the kernels' public wrappers share. Nothing here is compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["as_array", "as_boxes"]
+
+
+def as_array(name: str, value: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> np.ndarray:  # type: ignore[type-arg]
+    """A C-contiguous, writable array of ``dtype`` whose shape is ``shape``, None meaning any length.
+
+    Raises:
+        ValueError: the shape differs.
+    """
+    array = np.require(value, dtype=dtype, requirements=("C", "W"))
+    if array.ndim != len(shape) and array.size == 0 and None in shape:
+        array = array.reshape(tuple(0 if want is None else want for want in shape))
+    if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
+        wanted = "(" + ", ".join("N" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+        raise ValueError(f"{name} must be {wanted} but got shape {array.shape}")
+    return array
+
+
+def as_boxes(name: str, boxes_xyxy: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """(N, 4) f32 corners, each finite with x1 <= x2 and y1 <= y2.
+
+    Raises:
+        ValueError: a shape, value or order is wrong; the message names the first such row.
+    """
+    boxes: npt.NDArray[np.float32] = as_array(name, boxes_xyxy, np.float32, (None, 4))
+    # one comparison finds NaN and inverted corners together: every comparison with NaN is false
+    good = (boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1]) & (np.abs(boxes).max(axis=1, initial=0) < np.inf)
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        raise ValueError(f"{name} must be finite with x1 <= x2 and y1 <= y2 but row {row} is {boxes[row].tolist()}")
+    return boxes

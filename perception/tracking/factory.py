@@ -1,0 +1,85 @@
+"""Makes trackers by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from perception.config import TrackingConfig
+from perception.errors import ConfigError
+from perception.roles import Tracker
+from perception.tracking.image_tracker import ImageTracker, ImageTrackerSettings
+
+__all__ = ["TRACKERS", "make_tracker"]
+
+
+def _sort(settings: TrackingConfig) -> Tracker:
+    """SORT (Bewley et al., ICIP 2016): one stage by IoU."""
+    return ImageTracker(
+        ImageTrackerSettings(
+            high_score=settings.min_score,
+            low_score=settings.min_score,
+            birth_score=settings.min_score,
+            min_iou=settings.min_iou,
+            recover_iou=1.0,
+            momentum_weight=0.0,
+            re_update=False,
+            max_coast_frames=settings.max_coast_frames,
+            min_hits=settings.min_hits,
+        )
+    )
+
+
+def _bytetrack(settings: TrackingConfig) -> Tracker:
+    """ByteTrack (Zhang et al., ECCV 2022): weak detections continue tracks in a second stage."""
+    return ImageTracker(
+        ImageTrackerSettings(
+            high_score=settings.min_score,
+            low_score=min(0.1, settings.min_score),
+            birth_score=settings.min_score,
+            min_iou=settings.min_iou,
+            second_iou=0.5,
+            recover_iou=1.0,
+            momentum_weight=0.0,
+            re_update=False,
+            max_coast_frames=settings.max_coast_frames,
+            min_hits=settings.min_hits,
+        )
+    )
+
+
+def _ocsort(settings: TrackingConfig) -> Tracker:
+    """OC-SORT (Cao et al., CVPR 2023): direction term, recovery by the last seen box, re-update after a gap."""
+    return ImageTracker(
+        ImageTrackerSettings(
+            high_score=settings.min_score,
+            low_score=settings.min_score,
+            birth_score=settings.min_score,
+            min_iou=settings.min_iou,
+            recover_iou=0.3,
+            momentum_weight=0.2,
+            re_update=True,
+            max_coast_frames=settings.max_coast_frames,
+            min_hits=settings.min_hits,
+        )
+    )
+
+
+TRACKERS: dict[str, Callable[[TrackingConfig], Tracker]] = {
+    "sort": _sort,
+    "bytetrack": _bytetrack,
+    "ocsort": _ocsort,
+}
+
+
+def make_tracker(settings: TrackingConfig) -> Tracker:
+    """The tracker that ``settings.tracker`` names.
+
+    Raises:
+        ConfigError: no tracker has that name.
+    """
+    if settings.tracker not in TRACKERS:
+        near = difflib.get_close_matches(settings.tracker, TRACKERS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"tracking.tracker = {settings.tracker!r}: expected one of {', '.join(TRACKERS)}{hint}")
+    return TRACKERS[settings.tracker](settings)
