@@ -1,0 +1,124 @@
+"""What a sink is, and what it is told about the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from perception.config import Config
+from perception.datasets.drive import DriveInfo, Gap, Reading
+from perception.types import FrameResult
+
+__all__ = ["MapView", "RunContext", "RunSummary", "Sink", "WeightsUsed"]
+
+# (result, width_px, height_px) -> (height, width, 3) u8: the map around the vehicle of that frame, heading up
+MapView = Callable[[FrameResult, int, int], npt.NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsUsed:
+    """One network of a run.
+
+    Attributes:
+        role: what it does in the run, such as ``detection``.
+        name: its name in ``perceive weights list``, or its file.
+        sha256: 64 hex digits of the weights file.
+    """
+
+    role: str
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What is known of a run when it begins.
+
+    Attributes:
+        out: the run folder; it exists.
+        drive: what is replayed.
+        config: all settings.
+        deadline_ms: time a frame may take, 0 for none.
+        pose_source: where poses come from, in words.
+        depth_source: where metric depth comes from, in words.
+        device: where networks run, in words.
+        weights: every network's weights.
+        map_view: draws the map around a frame's vehicle, or None for a run without a map. It is called in the thread
+            that calls ``GuardedSinks.write``, so that it sees the map as it stood after that frame.
+        start: first frame of the drive that is replayed; likewise every ``step``-th and at most ``count``.
+        show: a live window was asked for.
+    """
+
+    out: Path
+    drive: DriveInfo
+    config: Config
+    deadline_ms: float = 0.0
+    pose_source: str = "unknown"
+    depth_source: str = "none"
+    device: str = "cpu"
+    weights: tuple[WeightsUsed, ...] = ()
+    map_view: MapView | None = None
+    start: int = 0
+    step: int = 1
+    count: int | None = None
+    show: bool = False
+
+    @property
+    def expected_frames(self) -> int | None:
+        """How many readings will come, or None for a live source."""
+        total = self.drive.frame_count
+        if total is None:
+            return self.count
+        rest = max(0, -(-(total - self.start) // self.step))
+        return rest if self.count is None else min(rest, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What is known of a run when it ends.
+
+    Attributes:
+        frames: frames that went through the pipeline.
+        elapsed_s: wall time of the drive loop, model loading apart.
+        complete: the drive was read to its end, or to the end of the part that was asked for.
+        gaps: everything that was missing or damaged, of frames that were skipped and of others.
+        notes: what a reader of the run should know.
+        map_picture: the finished map as an image file for the report, or None.
+        extra: anything else for ``run.json``, of JSON types.
+    """
+
+    frames: int
+    elapsed_s: float
+    complete: bool = True
+    gaps: tuple[Gap, ...] = ()
+    notes: tuple[str, ...] = ()
+    map_picture: Path | None = None
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Takes the results of a run, in the order of the drive, and writes them.
+
+    All methods are called in one background thread. A sink may raise: it is then aborted and left out of the rest of
+    the run, which goes on. It never changes what it is given.
+    """
+
+    name: str
+
+    def write(self, result: FrameResult) -> None:
+        """Takes one frame."""
+
+    def skip(self, reading: Reading) -> None:
+        """Takes note of a frame that could not be processed; ``reading.gaps`` says why."""
+
+    def finish(self, summary: RunSummary) -> None:
+        """Completes the files and gives them their names."""
+
+    def abort(self) -> None:
+        """Ends early: keeps what is usable under a name that says so, and nothing half-written that looks finished."""
