@@ -70,7 +70,7 @@ class VisualOdometry:
         lower = cv2.goodFeaturesToTrack(grey[road_top:], self._max_corners // 2, 0.003, 7, blockSize=5)
         found = [] if upper is None else [upper]
         if lower is not None:
-            found.append(lower + np.float32([0, road_top]))
+            found.append(lower + np.array([0, road_top], dtype=np.float32))
         return np.concatenate(found) if found else np.zeros((0, 1, 2), np.float32)
 
     def _motion(
@@ -159,8 +159,8 @@ def _triangulate(
 def _camera_height(below: npt.NDArray[np.float64], ahead: npt.NDArray[np.float64]) -> float:
     """Height of the camera over the plane that holds most points, in the units of the points.
 
-    The road is the largest flat thing under a camera; its slope against the vehicle (load, hills) is searched, since one
-    degree is a third of a metre 20 m ahead.
+    The road is the largest flat thing under a camera; its slope against the vehicle (load, hills) is searched, since
+    one degree is a third of a metre 20 m ahead.
     """
     best_count, best_height = -1, 0.0
     for slope in ROAD_SLOPES:

@@ -1,0 +1,206 @@
+"""Upright boxes around the depth points of image detections."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["fit_boxes"]
+
+_ANGLES = 45
+
+
+@njit(
+    "void(f4[:,::1], i4[:,::1], f8[:,::1], f8[:,::1], f8, f8, f8, f8, f8, i8[::1], f4[:,:,::1])", cache=True, nogil=True
+)
+def _gather(depth_m, rows, ego_R_cam, ego_t_cam, fx, fy, cx, cy, max_range_m, counts, points):  # type: ignore[no-untyped-def]
+    """Ego points of each detection; when a detection has more than fit, later ones replace earlier ones in turn."""
+    capacity = points.shape[1]
+    for v in range(depth_m.shape[0]):
+        for u in range(depth_m.shape[1]):
+            row = rows[v, u]
+            if row < 0:
+                continue
+            depth = depth_m[v, u]
+            if not (depth > 0.0 and depth <= max_range_m):
+                continue
+            x, y = (u - cx) / fx * depth, (v - cy) / fy * depth
+            k = counts[row] % capacity
+            for axis in range(3):
+                points[row, k, axis] = (
+                    ego_R_cam[axis, 0] * x + ego_R_cam[axis, 1] * y + ego_R_cam[axis, 2] * depth + ego_t_cam[axis, 0]
+                )
+            points[row, k, 3] = np.sqrt(points[row, k, 0] ** 2 + points[row, k, 1] ** 2)
+            counts[row] += 1
+
+
+@njit("i8(f4[:,::1], i8, f8)", cache=True, nogil=True)
+def _keep_densest(points, count, window_m):  # type: ignore[no-untyped-def]
+    """Moves the points of the most crowded stretch of range, ``window_m`` long, to the front; returns how many.
+
+    A mask's rim holds background seen past the object; it lies far behind and is thin.
+    """
+    ranges = np.sort(points[:count, 3])
+    best, best_start, end = 0, 0, 0
+    for start in range(count):
+        while end < count and ranges[end] <= ranges[start] + window_m:
+            end += 1
+        # nearer stretches win over equally crowded ones behind them
+        if end - start > best:
+            best, best_start = end - start, start
+    low, high = ranges[best_start], ranges[best_start] + window_m
+    kept = 0
+    for i in range(count):
+        if low <= points[i, 3] <= high:
+            for k in range(4):
+                points[kept, k] = points[i, k]
+            kept += 1
+    return kept
+
+
+@njit("f8(f4[:,::1], i8)", cache=True, nogil=True)
+def _closest_angle(points, count):  # type: ignore[no-untyped-def]
+    """Angle in [0, pi/2) of the rectangle whose nearest sides the points hug most (Zhang et al., IV 2017)."""
+    best_angle, best_score = 0.0, -1.0
+    along = np.empty(count)
+    across = np.empty(count)
+    for step in range(_ANGLES):
+        angle = step * (np.pi / 2) / _ANGLES
+        cosine, sine = np.cos(angle), np.sin(angle)
+        for i in range(count):
+            along[i] = points[i, 0] * cosine + points[i, 1] * sine
+            across[i] = -points[i, 0] * sine + points[i, 1] * cosine
+        low1, high1, low2, high2 = along.min(), along.max(), across.min(), across.max()
+        score = 0.0
+        for i in range(count):
+            d1 = min(along[i] - low1, high1 - along[i])
+            d2 = min(across[i] - low2, high2 - across[i])
+            score += 1.0 / max(min(d1, d2), 0.05)
+        if score > best_score:
+            best_angle, best_score = angle, score
+    return best_angle
+
+
+@njit("void(f4[:,::1], i8, f8, f8, f8, b1, f8[::1])", cache=True, nogil=True)
+def _fit(points, count, length_m, width_m, height_m, oriented, box):  # type: ignore[no-untyped-def]
+    """Writes centre x, y, z, length, width, height, yaw of the points' box to ``box``."""
+    angle = _closest_angle(points, count) if oriented else np.arctan2(points[0, 1], points[0, 0])
+    bottom, top = points[:count, 2].min(), points[:count, 2].max()
+    low = np.full(2, np.inf)
+    high = np.full(2, -np.inf)
+    for i in range(count):
+        along = points[i, 0] * np.cos(angle) + points[i, 1] * np.sin(angle)
+        across = -points[i, 0] * np.sin(angle) + points[i, 1] * np.cos(angle)
+        low[0], high[0] = min(low[0], along), max(high[0], along)
+        low[1], high[1] = min(low[1], across), max(high[1], across)
+    extents = high - low
+    if oriented:
+        # the long side is the length if it is seen to be longer than the object is wide; a lone short face is
+        # the rear or front, so the length runs along the other axis
+        longer = 0 if extents[0] >= extents[1] else 1
+        along_axis = longer if extents[longer] > 1.3 * width_m else 1 - longer
+        sizes = np.empty(2)
+        sizes[along_axis] = max(extents[along_axis], length_m)
+        sizes[1 - along_axis] = max(min(extents[1 - along_axis], 1.3 * width_m), width_m)
+    else:
+        along_axis = 0
+        sizes = np.empty(2)
+        sizes[0], sizes[1] = length_m, width_m
+    centre = np.empty(2)
+    for axis in range(2):
+        # the unseen side is the one away from the sensor, which sits at the origin
+        middle = 0.5 * (low[axis] + high[axis])
+        if extents[axis] >= sizes[axis]:
+            centre[axis] = middle
+        elif abs(middle) < 0.25 * sizes[axis]:
+            centre[axis] = middle
+        elif middle > 0:
+            centre[axis] = low[axis] + 0.5 * sizes[axis]
+        else:
+            centre[axis] = high[axis] - 0.5 * sizes[axis]
+    box[0] = centre[0] * np.cos(angle) - centre[1] * np.sin(angle)
+    box[1] = centre[0] * np.sin(angle) + centre[1] * np.cos(angle)
+    height = max(top - min(bottom, 0.3), 0.6 * height_m)
+    if not oriented or height > 1.5 * height_m:
+        height = height_m
+    box[2] = top - 0.5 * height
+    box[3], box[4], box[5] = sizes[along_axis], sizes[1 - along_axis], height
+    yaw = angle + along_axis * (np.pi / 2) if oriented else 0.0
+    # a front cannot be told from a rear: the heading nearer to the vehicle's own is taken
+    while yaw > np.pi / 2:
+        yaw -= np.pi
+    while yaw <= -np.pi / 2:
+        yaw += np.pi
+    box[6] = yaw
+
+
+@njit("void(f4[:,:,::1], i8[::1], i8, f8[:,::1], b1[::1], f8[:,::1])", cache=True, nogil=True)
+def _fit_all(points, counts, min_points, sizes_lwh, oriented, boxes):  # type: ignore[no-untyped-def]
+    for row in range(points.shape[0]):
+        count = min(counts[row], points.shape[1])
+        boxes[row, 7] = 0.0
+        if count < min_points:
+            continue
+        kept = _keep_densest(points[row], count, max(1.0, 1.1 * sizes_lwh[row, 0]))
+        if kept < min_points:
+            continue
+        _fit(points[row], kept, sizes_lwh[row, 0], sizes_lwh[row, 1], sizes_lwh[row, 2], oriented[row], boxes[row])
+        boxes[row, 7] = kept
+
+
+def fit_boxes(
+    depth_m: npt.NDArray[np.float32],
+    detection_rows: npt.NDArray[np.int32],
+    camera_matrix: npt.NDArray[np.float64],
+    ego_R_cam: npt.NDArray[np.float64],
+    ego_t_cam: npt.NDArray[np.float64],
+    sizes_lwh: npt.NDArray[np.float64],
+    oriented: npt.NDArray[np.bool_],
+    min_points: int,
+    max_range_m: float,
+    capacity: int = 400,
+) -> npt.NDArray[np.float64]:
+    """Fits one upright box to the depth pixels of each detection.
+
+    Args:
+        depth_m: (H, W) f32 m, NaN where unknown.
+        detection_rows: (H, W) i32, -1 background.
+        camera_matrix: (3, 3) intrinsics of an undistorted camera.
+        ego_R_cam: (3, 3) rotation of the camera on the vehicle.
+        ego_t_cam: (3,) position of the camera, m.
+        sizes_lwh: (N, 3) m, the class's usual size; what is not seen of an object is filled in from it.
+        oriented: (N,) True for classes whose sides tell the yaw.
+        min_points: fewer depth pixels give no box.
+        max_range_m: farther pixels are ignored.
+        capacity: depth pixels looked at per detection.
+
+    Returns:
+        (N, 8) f64: centre x, y, z and length, width, height in m, yaw in rad (-pi/2 ... pi/2), number of pixels used;
+        0 pixels marks a detection without a box.
+
+    Raises:
+        ValueError: a shape is wrong or a row is out of range.
+    """
+    depth_m = np.require(depth_m, np.float32, "C")
+    rows = np.require(detection_rows, np.int32, "C")
+    sizes = np.require(sizes_lwh, np.float64, "C")
+    if rows.shape != depth_m.shape or rows.ndim != 2:
+        raise ValueError(f"detection_rows must have the shape of depth_m {depth_m.shape} but got {rows.shape}")
+    if sizes.ndim != 2 or sizes.shape[1] != 3:
+        raise ValueError(f"sizes_lwh must be (N, 3) but got shape {sizes.shape}")
+    count = len(sizes)
+    if rows.size and int(rows.max()) >= count:
+        raise ValueError(f"detection_rows must be below {count} but holds {int(rows.max())}")
+    boxes = np.zeros((count, 8))
+    if count == 0:
+        return boxes
+    counts = np.zeros(count, dtype=np.int64)
+    points = np.empty((count, capacity, 4), dtype=np.float32)
+    matrix = np.asarray(camera_matrix, dtype=np.float64)
+    _gather(
+        depth_m, rows, np.require(ego_R_cam, np.float64, "C"), np.require(ego_t_cam, np.float64, "C").reshape(3, 1),
+        matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], max_range_m, counts, points,
+    )  # fmt: skip
+    _fit_all(points, counts, min_points, sizes, np.require(oriented, np.bool_, "C"), boxes)
+    return boxes

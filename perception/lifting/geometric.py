@@ -1,0 +1,93 @@
+"""Lifting by geometry: boxes around depth points, or on the ground plane where there are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from perception.classes import OBJECT_CLASSES
+from perception.config import LiftingConfig
+from perception.geometry import PinholeCamera, guess_camera
+from perception.kernels.lifting import fit_boxes
+from perception.types import Boxes3D, DepthMap, Detections, Frame, InstanceMap
+
+__all__ = ["GeometricLifter"]
+
+# mean length, width, height in m of KITTI's labels; bus, motorcycle and bicycle by vehicle data sheets
+TYPICAL_SIZE_LWH_M: dict[str, tuple[float, float, float]] = {
+    "car": (3.88, 1.63, 1.53),
+    "van": (5.08, 1.90, 2.21),
+    "truck": (10.13, 2.58, 3.25),
+    "bus": (11.5, 2.55, 3.20),
+    "tram": (16.1, 2.53, 3.53),
+    "motorcycle": (2.1, 0.8, 1.4),
+    "bicycle": (1.75, 0.6, 1.1),
+    "pedestrian": (0.84, 0.66, 1.76),
+    "cyclist": (1.76, 0.60, 1.74),
+}
+VEHICLES = frozenset({"car", "van", "truck", "bus", "tram"})
+GROUND_PLANE_TRUST = 0.5
+
+
+class GeometricLifter:
+    """Places detections in 3D from depth pixels inside their masks, else from where their boxes touch the road.
+
+    Signs and lights, which do not stand on the road, stay without a box unless depth points hit them.
+    """
+
+    def __init__(self, settings: LiftingConfig) -> None:
+        self._settings = settings
+        self._sizes_lwh = np.array([TYPICAL_SIZE_LWH_M.get(name, (0.3, 0.6, 0.8)) for name in OBJECT_CLASSES])
+        self._oriented = np.array([name in VEHICLES for name in OBJECT_CLASSES])
+        self._on_road = np.array([name in TYPICAL_SIZE_LWH_M for name in OBJECT_CLASSES])
+
+    def lift(self, frame: Frame, detections: Detections, instances: InstanceMap, depth: DepthMap | None) -> Boxes3D:
+        """One row per detection; score 0 where it could not be lifted."""
+        if len(detections) == 0:
+            return Boxes3D.empty()
+        height_px, width_px = frame.image_rgb.shape[:2]
+        camera = frame.camera or guess_camera(width_px, height_px)
+        sizes_lwh = self._sizes_lwh[detections.class_ids]
+        boxes = np.zeros((len(detections), 8))
+        if depth is not None:
+            boxes = fit_boxes(
+                depth.depth_m,
+                instances.detection_rows,
+                camera.matrix,
+                camera.ego_SE3_cam.rotation,
+                camera.ego_SE3_cam.translation,
+                sizes_lwh,
+                self._oriented[detections.class_ids],
+                self._settings.min_points,
+                self._settings.max_range_m,
+            )
+        trust = (boxes[:, 7] > 0).astype(np.float64)
+        rows = np.flatnonzero((trust == 0) & self._on_road[detections.class_ids])
+        placed, valid = self._place_on_ground(camera, detections.boxes_xyxy[rows], sizes_lwh[rows])
+        boxes[rows[valid], :7] = placed[valid]
+        trust[rows[valid]] = GROUND_PLANE_TRUST
+        boxes[trust == 0] = 0.0
+        lifted = boxes.astype(np.float32)
+        scores = (detections.scores * trust).astype(np.float32)
+        return Boxes3D(lifted[:, :3], lifted[:, 3:6], lifted[:, 6], scores)
+
+    def _place_on_ground(
+        self, camera: PinholeCamera, boxes_xyxy: npt.NDArray[np.float32], sizes_lwh: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """(N, 7) boxes whose nearer face stands where the lower edge's middle meets the plane z = 0."""
+        bottom_middle = np.stack([0.5 * (boxes_xyxy[:, 0] + boxes_xyxy[:, 2]), boxes_xyxy[:, 3]], axis=1)
+        rays_ego = camera.rays_cam(bottom_middle) @ camera.ego_SE3_cam.rotation.T
+        origin = camera.ego_SE3_cam.translation
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = np.where(rays_ego[:, 2] < 0, -origin[2] / rays_ego[:, 2], np.inf)
+        foot = np.zeros((len(boxes_xyxy), 3))
+        reachable = np.isfinite(distance)
+        foot[reachable] = origin + rays_ego[reachable] * distance[reachable, None]
+        ranges_m = np.linalg.norm(foot[:, :2], axis=1)
+        # a box cut off by the lower image border does not show its foot: it stands nearer than the border suggests
+        cut_off = boxes_xyxy[:, 3] >= camera.height_px - 2
+        valid = reachable & (ranges_m <= self._settings.max_range_m) & ~cut_off
+        centres = foot.copy()
+        centres[:, 0] += 0.5 * sizes_lwh[:, 0]
+        centres[:, 2] = 0.5 * sizes_lwh[:, 2]
+        return np.column_stack([centres, sizes_lwh, np.zeros(len(foot))]), valid
