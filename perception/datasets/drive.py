@@ -10,7 +10,11 @@ from typing import Protocol, runtime_checkable
 from perception.geometry import PinholeCamera
 from perception.types import Frame
 
-__all__ = ["Drive", "DriveInfo", "Gap", "Reading"]
+__all__ = ["DamagedError", "Drive", "DriveInfo", "Gap", "Reading"]
+
+
+class DamagedError(Exception):
+    """Content of one frame that cannot be used. Never leaves this package: its text becomes the reason of a gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Reading:
         index: position in the drive; a skipped frame keeps its place.
         name: the drive's name for the frame.
         frame: the frame, or None where it was skipped.
-        gaps: what was missing or damaged; a frame without its lidar scan is still a frame.
+        gaps: what was missing or damaged, those of ``DriveInfo.gaps`` for this frame included; a frame without its
+            lidar scan is still a frame.
     """
 
     index: int
@@ -62,6 +67,8 @@ class DriveInfo:
         gaps: what is missing by the file names alone; damaged content shows only on reading.
         is_sequence: False for a folder of unrelated images, on which tracking and mapping make no sense across frames.
         labels: folder or file of ground truth, or None.
+        notes: assumptions and other things that a run should state once.
+        duration_s: from the first frame to the last, or None where the frames are no sequence or the source is live.
     """
 
     name: str
@@ -77,6 +84,7 @@ class DriveInfo:
     is_sequence: bool = True
     labels: Path | None = None
     notes: tuple[str, ...] = field(default=())
+    duration_s: float | None = None
 
 
 @runtime_checkable

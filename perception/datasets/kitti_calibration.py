@@ -149,25 +149,24 @@ def load_benchmark_calibration(path: Path, camera_number: int) -> KittiCalibrati
     )
 
 
-def load_raw_calibration(day: Path, camera_number: int) -> KittiCalibration:
-    """Reads the calibration files of a day of KITTI raw; those of velodyne and imu are optional.
+def load_raw_calibration(cameras: Path, camera_number: int) -> KittiCalibration:
+    """Reads the calibration files of a day of KITTI raw; those of velodyne and imu, beside the first, are optional.
 
     Args:
-        day: the folder that holds ``calib_cam_to_cam.txt``.
+        cameras: ``calib_cam_to_cam.txt``.
         camera_number: 0 ... 3, for ``P_rect_00`` ... ``P_rect_03``.
 
     Raises:
         CalibrationError: a file is missing, lacks an entry, or an entry has the wrong number of values.
     """
-    cameras = day / "calib_cam_to_cam.txt"
     entries = read_kitti_entries(cameras)
     size = _optional(cameras, entries, (f"S_rect_{camera_number:02d}",), 2)
     rect = _numbers(cameras, entries, "R_rect_00", 9)
-    cam_SE3_velo = _rigid(day / "calib_velo_to_cam.txt")
+    cam_SE3_velo = _rigid(cameras.parent / "calib_velo_to_cam.txt")
     return KittiCalibration(
         _numbers(cameras, entries, f"P_rect_{camera_number:02d}", 12).reshape(3, 4),
         None if cam_SE3_velo is None else _pose(cameras, "R_rect_00", _from_rotation(rect)) @ cam_SE3_velo,
-        _rigid(day / "calib_imu_to_velo.txt"),
+        _rigid(cameras.parent / "calib_imu_to_velo.txt"),
         None if size is None else (round(size[0]), round(size[1])),
         str(cameras),
     )
