@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
-__all__ = ["progress_bar"]
+__all__ = ["FrameProgress", "progress_bar"]
 
 
 def progress_bar(quiet: bool) -> Progress:
@@ -35,3 +36,29 @@ def progress_bar(quiet: bool) -> Progress:
         disable=quiet or not sys.stderr.isatty(),
         transient=True,
     )
+
+
+class FrameProgress:
+    """A progress bar over frames that is called with the number done and the number expected."""
+
+    def __init__(self, title: str, quiet: bool) -> None:
+        self._progress = progress_bar(quiet)
+        self._title = title
+        self._task: TaskID | None = None
+        self._began = 0.0
+
+    def __enter__(self) -> FrameProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Moves the bar."""
+        if self._task is None:
+            self._began = time.perf_counter()
+            self._task = self._progress.add_task(self._title, total=total, rate="")
+        seconds = time.perf_counter() - self._began
+        rate = f"{(done - 1) / seconds:.1f} frames/s" if seconds > 0.5 else ""
+        self._progress.update(self._task, completed=done, rate=rate)

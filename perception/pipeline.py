@@ -1,0 +1,153 @@
+"""The whole perception of one frame, on one screen: each line one stage, each stage an object of a typed role."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from perception.config import Config
+from perception.datasets.drive import DriveInfo
+from perception.detection.factory import make_detector
+from perception.egomotion.factory import make_egomotion
+from perception.lifting.factory import make_depth, make_lifter
+from perception.mapping.birdseye import BirdsEyeMap
+from perception.mapping.factory import make_map
+from perception.models.weights_used import WeightsUsed
+from perception.roles import (
+    DepthEstimator,
+    Detector,
+    EgoMotion,
+    InstanceSegmenter,
+    Lifter,
+    SemanticSegmenter,
+    Tracker,
+)
+from perception.segmentation.factory import make_instance, make_semantic
+from perception.tracking.factory import make_tracker
+from perception.types import Frame, FrameResult
+
+if TYPE_CHECKING:
+    from perception.models.street_network import StreetNetwork
+
+__all__ = ["Pipeline", "build_pipeline"]
+
+Inputs = ParamSpec("Inputs")
+Output = TypeVar("Output")
+
+
+class _StageClock:
+    """Runs stages and notes the milliseconds that each took."""
+
+    def __init__(self) -> None:
+        self.timings_ms: dict[str, float] = {}
+        self._began = time.perf_counter()
+
+    def run(self, stage: str, call: Callable[Inputs, Output], *args: Inputs.args, **kwargs: Inputs.kwargs) -> Output:
+        began = time.perf_counter()
+        output = call(*args, **kwargs)
+        self.timings_ms[stage] = (time.perf_counter() - began) * 1e3
+        return output
+
+    def stop(self) -> dict[str, float]:
+        self.timings_ms["total"] = (time.perf_counter() - self._began) * 1e3
+        return self.timings_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The stages of one run, in the order of their work.
+
+    Attributes:
+        network: the embedded network, whose one forward pass serves several roles; None where no role uses it.
+        weights: what the networks' numbers came from, by role.
+        is_sequence: False for unrelated pictures: nothing is carried from one to the next.
+    """
+
+    egomotion: EgoMotion
+    network: StreetNetwork | None
+    detector: Detector
+    semantic: SemanticSegmenter
+    instance: InstanceSegmenter
+    depth: DepthEstimator
+    lifter: Lifter
+    tracker: Tracker
+    map_layer: BirdsEyeMap
+    weights: tuple[tuple[str, WeightsUsed], ...] = ()
+    device: str = "cpu"
+    is_sequence: bool = True
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Everything that is perceived in one frame."""
+        if not self.is_sequence:
+            self.reset()
+        clock = _StageClock()
+        world_SE3_ego = clock.run("egomotion", self.egomotion.estimate, frame)
+        if self.network is not None:
+            clock.run("network", self.network.infer, frame)
+        detections = clock.run("detection", self.detector.detect, frame)
+        semantic = clock.run("semantic", self.semantic.segment, frame)
+        instances = clock.run("instance", self.instance.segment, frame, detections, semantic)
+        depth = clock.run("depth", self.depth.estimate, frame)
+        boxes3d = clock.run("lifting", self.lifter.lift, frame, detections, instances, depth)
+        tracks = clock.run("tracking", self.tracker.update, frame, detections, boxes3d, world_SE3_ego)
+        clock.run("mapping", self.map_layer.integrate, frame, semantic, depth, tracks, world_SE3_ego)
+        timings_ms = clock.stop()
+        return FrameResult(frame, detections, semantic, instances, depth, boxes3d, tracks, world_SE3_ego, timings_ms)
+
+    def reset(self) -> None:
+        """Forgets the drive: poses, tracks and map."""
+        self.egomotion.reset()
+        self.tracker.reset()
+        self.map_layer.reset()
+
+
+def build_pipeline(config: Config, drive: DriveInfo, device: str = "auto", threads: int = 0) -> Pipeline:
+    """The pipeline that the settings describe and that the drive can feed.
+
+    Args:
+        config: all settings.
+        drive: what it will be run on; says whether there are poses and lidar.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, where networks run.
+        threads: of one forward pass; 0 takes ``network.threads``, and 0 there every core.
+
+    Raises:
+        ConfigError: a stage lacks what it needs.
+        DeviceError: a GPU was asked for and is absent.
+        WeightsError: weights are missing, damaged or of another architecture.
+    """
+    has_lidar = any(sensor.startswith("lidar") for sensor in drive.sensors)
+    threads = threads or config.network.threads
+    network = None
+    if "network" in (config.detection.source, config.segmentation.semantic, config.segmentation.instance):
+        from perception.models.street_network import StreetNetwork
+
+        network = StreetNetwork(config.network.model_copy(update={"threads": threads}), device)
+    detector = make_detector(config.detection, network, device, threads)
+    semantic = make_semantic(config.segmentation, network, device, threads)
+    instance = make_instance(config.segmentation, network, device, threads, detector=detector)
+    roles = {"network": network, "detection": detector, "semantic": semantic, "instance": instance}
+    weights: list[tuple[str, WeightsUsed]] = []
+    for role, stage in roles.items():
+        used = () if stage is None else getattr(stage, "weights", ())
+        weights += [(role, entry) for entry in used if entry not in [known for _, known in weights]]
+    return Pipeline(
+        egomotion=make_egomotion(
+            config.egomotion,
+            has_poses=drive.pose_source is not None,
+            has_lidar=has_lidar,
+            is_sequence=drive.is_sequence,
+        ),
+        network=network,
+        detector=detector,
+        semantic=semantic,
+        instance=instance,
+        depth=make_depth(has_lidar=has_lidar),
+        lifter=make_lifter(config.lifting),
+        tracker=make_tracker(config.tracking),
+        map_layer=make_map(config.mapping),
+        weights=tuple(weights),
+        device=getattr(network, "device", None) or getattr(detector, "device", "cpu"),
+        is_sequence=drive.is_sequence,
+    )
