@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from perception.errors import InputFormatError
 from perception.evaluation.intake import Intake
-from perception.evaluation.readers_text import TextTable, nearest, read_table
+from perception.evaluation.readers_text import TextTable, nearest, read_table, read_tables
 
-__all__ = ["KITTI_CLASSES", "KittiRows", "kitti_class_id", "read_object_file", "read_tracking_file"]
+__all__ = ["KITTI_CLASSES", "KittiRows", "kitti_class_id", "read_object_files", "read_tracking_file"]
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
@@ -22,7 +22,9 @@ BoolArray = npt.NDArray[np.bool_]
 KITTI_CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")
 
 # the devkits compare without case, and the tracking labels shorten Person_sitting
-_ID_OF_NAME = {name.lower(): k for k, name in enumerate(KITTI_CLASSES)} | {"person": KITTI_CLASSES.index("Person_sitting")}
+_ID_OF_NAME = {name.lower(): k for k, name in enumerate(KITTI_CLASSES)} | {
+    "person": KITTI_CLASSES.index("Person_sitting")
+}
 
 _OBJECT_COLUMNS = (
     "type", "truncated", "occluded", "alpha", "x1", "y1", "x2", "y2", "height", "width", "length", "x", "y", "z",
@@ -97,9 +99,8 @@ class KittiRows:
     @classmethod
     def empty(cls) -> KittiRows:
         """No row."""
-        table = TextTable(Path(), np.zeros(0, np.int64), np.zeros((0, len(_OBJECT_COLUMNS) - 1)), [])
         none = np.zeros(0, np.int64)
-        return _rows(table.numbers, none, none, none)
+        return _rows(np.zeros((0, len(_OBJECT_COLUMNS) - 1)), none, none, none)
 
 
 def kitti_class_id(name: str) -> int:
@@ -134,38 +135,38 @@ def _rows(numbers: Float64Array, frames: Int64Array, track_ids: Int64Array, clas
 
 def _checked(table: TextTable, numbers: Float64Array, intake: Intake) -> tuple[Int64Array, BoolArray]:
     """Class ids, and which rows break a rule of both formats."""
-    class_ids = np.fromiter((_ID_OF_NAME.get(word.lower(), -1) for word in table.words), np.int64, len(table))
+    known = np.array([_ID_OF_NAME.get(word.lower(), -1) for word in table.vocabulary] or [-1], np.int64)
+    class_ids = known[table.word_ids]
     bad = class_ids < 0
     for row in np.flatnonzero(bad):
-        word = table.words[row]
+        word = table.word(int(row))
         intake.refuse(
             "row of unknown class",
-            f"{table.where(row)}: unknown class {word!r}{nearest(word, KITTI_CLASSES)}; "
+            f"{table.where(int(row))}: unknown class {word!r}{nearest(word, KITTI_CLASSES)}; "
             f"KITTI has {', '.join(KITTI_CLASSES)}",
         )
     inverted = ~bad & ((numbers[:, 5] < numbers[:, 3]) | (numbers[:, 6] < numbers[:, 4]))
     for row in np.flatnonzero(inverted):
         intake.refuse(
-            "inverted box", f"{table.where(row)}: a box needs x1 <= x2 and y1 <= y2 but is {numbers[row, 3:7].tolist()}"
+            "inverted box",
+            f"{table.where(int(row))}: a box needs x1 <= x2 and y1 <= y2 but is {numbers[row, 3:7].tolist()}",
         )
     return class_ids, bad | inverted
 
 
-def read_object_file(path: Path, frame: int, intake: Intake, *, scored: bool) -> KittiRows:
-    """Rows of a KITTI object label (15 columns) or result file (16 with the score).
+def read_object_files(paths: Sequence[Path], intake: Intake, *, scored: bool) -> KittiRows:
+    """Rows of KITTI object label files (15 columns) or result files (16 with the score).
 
     Args:
-        path: ``label_2/000000.txt`` or alike.
-        frame: index to give its rows.
+        paths: ``label_2/000000.txt`` and so on; a row's frame is the place of its file.
         intake: what to do with rows that break the rules.
-        scored: a result file, whose score is not optional.
+        scored: result files, whose score is not optional. A score in a label file is passed over.
 
     Raises:
         InputFormatError: see ``Intake``.
     """
-    # result files often carry 16 columns and so may labels made from results; a label's score is passed over
-    table = read_table(
-        path,
+    table = read_tables(
+        paths,
         _OBJECT_COLUMNS,
         intake,
         word_column=0,
@@ -174,8 +175,7 @@ def read_object_file(path: Path, frame: int, intake: Intake, *, scored: bool) ->
     )
     class_ids, bad = _checked(table, table.numbers, intake)
     keep = ~bad
-    count = int(keep.sum())
-    return _rows(table.numbers[keep], np.full(count, frame), np.full(count, -1), class_ids[keep])
+    return _rows(table.numbers[keep], table.file_ids[keep], np.full(int(keep.sum()), -1), class_ids[keep])
 
 
 def read_tracking_file(path: Path, intake: Intake) -> KittiRows:
@@ -194,7 +194,7 @@ def read_tracking_file(path: Path, intake: Intake) -> KittiRows:
         for row in np.flatnonzero(wrong):
             intake.refuse(
                 f"row with a bad {name}",
-                f"{table.where(row)}: the {name} must be a whole number from {int(least[row])} "
+                f"{table.where(int(row))}: the {name} must be a whole number from {int(least[row])} "
                 f"but is {values[row]:g}",
             )
         bad = bad | wrong

@@ -10,45 +10,48 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import csv
 
 from perception.errors import InputFormatError
 from perception.evaluation.intake import Intake
 
-__all__ = ["TextTable", "nearest", "read_lines", "read_table"]
+__all__ = ["TextTable", "nearest", "read_lines", "read_table", "read_tables"]
 
 Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextTable:
-    """The rows of one file by column.
+    """The rows of one or many files by column.
 
     Attributes:
-        path: where they come from.
-        line_numbers: (N,) from 1, for messages.
+        paths: the files.
+        file_ids: (N,) i64 into ``paths``.
+        line_numbers: (N,) i64 from 1, for messages.
         numbers: (N, K) f64, the number columns in the order of the file; a column that a row may leave out is NaN.
-        words: (N,) each row's word, where the format has one; empty otherwise.
+        word_ids: (N,) i64 into ``vocabulary``: each row's word, where the format has one.
+        vocabulary: the different words.
     """
 
-    path: Path
-    line_numbers: npt.NDArray[np.int64]
+    paths: Sequence[Path]
+    file_ids: Int64Array
+    line_numbers: Int64Array
     numbers: Float64Array
-    words: list[str]
+    word_ids: Int64Array
+    vocabulary: list[str]
 
     def __len__(self) -> int:
         return len(self.line_numbers)
 
     def where(self, row: int) -> str:
         """``file:line`` of a row."""
-        return f"{self.path}:{int(self.line_numbers[row])}"
+        return f"{self.paths[int(self.file_ids[row])]}:{int(self.line_numbers[row])}"
 
-    def drop(self, bad: npt.NDArray[np.bool_]) -> TextTable:
-        """The table without the marked rows."""
-        if not bad.any():
-            return self
-        keep = ~bad
-        words = [word for word, kept in zip(self.words, keep, strict=True) if kept] if self.words else []
-        return TextTable(self.path, self.line_numbers[keep], self.numbers[keep], words)
+    def word(self, row: int) -> str:
+        """The word of a row."""
+        return self.vocabulary[int(self.word_ids[row])]
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
@@ -63,14 +66,7 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         InputFormatError: the file is missing, unreadable or no text.
     """
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise InputFormatError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise InputFormatError(f"{path}: not a text file (byte {error.start} is no UTF-8)") from None
-    except OSError as error:
-        raise InputFormatError(f"{path}: cannot be read ({error.strerror})") from None
+    return _decode(path, _read_bytes(path))
 
 
 def read_table(
@@ -97,32 +93,125 @@ def read_table(
     Raises:
         InputFormatError: a missing file, or a malformed row of a strict intake.
     """
-    lines = read_lines(path)
-    rows = [line.split(separator) for line in lines]
-    width = len(columns)
-    lengths = set(map(len, rows))
-    if len(lengths) == 1 and width - optional <= (got := next(iter(lengths))) <= width and rows:
-        try:
-            return _columns_at_once(path, rows, got, width, word_column)
-        except ValueError:
-            pass  # some value is no finite number: the careful way says which
-    return _row_by_row(path, lines, columns, intake, word_column, optional, separator, what)
+    return read_tables(
+        [path], columns, intake, word_column=word_column, optional=optional, separator=separator, what=what
+    )
 
 
-def _columns_at_once(path: Path, rows: list[list[str]], got: int, width: int, word_column: int | None) -> TextTable:
-    fields = list(zip(*rows, strict=True))
-    words = [] if word_column is None else list(fields[word_column])
-    keep = [k for k in range(got) if k != word_column]
-    numbers = np.full((len(rows), width - (word_column is not None)), np.nan)
-    for place, k in enumerate(keep):
-        numbers[:, place] = np.fromiter(map(float, fields[k]), np.float64, len(rows))
-    if not np.isfinite(numbers[:, : len(keep)]).all():
-        raise ValueError("a value is not finite")
-    return TextTable(path, np.arange(1, len(rows) + 1), numbers, words)
+def read_tables(
+    paths: Sequence[Path],
+    columns: Sequence[str],
+    intake: Intake,
+    *,
+    word_column: int | None = None,
+    optional: int = 0,
+    separator: str | None = None,
+    what: str = "row",
+) -> TextTable:
+    """Reads many files of one format into one table; see ``read_table``.
+
+    Their bytes are parsed together by Arrow's parser, which is fast and strict. Where it finds anything unusual, the
+    files are read again line by line, which accepts what is harmless and says what is wrong and where.
+    """
+    contents = [_read_bytes(path) for path in paths]
+    together = _parse_together(paths, contents, len(columns), optional, word_column, separator or " ")
+    if together is not None:
+        return together
+    rows = _Rows([], [], [], [])
+    for file_id, (path, content) in enumerate(zip(paths, contents, strict=True)):
+        _read_rows(path, file_id, _decode(path, content), columns, intake, word_column, optional, separator, what, rows)
+    width = len(columns) - (word_column is not None)
+    return TextTable(
+        paths,
+        np.array(rows.file_ids, np.int64),
+        np.array(rows.line_numbers, np.int64),
+        np.array(rows.numbers, np.float64).reshape(-1, width),
+        *_encoded(rows.words),
+    )
 
 
-def _row_by_row(
+@dataclass(slots=True)
+class _Rows:
+    file_ids: list[int]
+    line_numbers: list[int]
+    numbers: list[list[float]]
+    words: list[str]
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputFormatError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputFormatError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _decode(path: Path, content: bytes) -> list[str]:
+    try:
+        return content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputFormatError(f"{path}: not a text file (byte {error.start} is no UTF-8)") from None
+
+
+def _parse_together(
+    paths: Sequence[Path],
+    contents: Sequence[bytes],
+    width: int,
+    optional: int,
+    word_column: int | None,
+    separator: str,
+) -> TextTable | None:
+    whole = [content if not content or content.endswith(b"\n") else content + b"\n" for content in contents]
+    line_counts = np.array([content.count(b"\n") for content in whole], np.int64)
+    first = next((content for content in whole if content), None)
+    if first is None:
+        return None
+    got = first[: first.index(b"\n")].rstrip(b"\r").count(separator.encode()) + 1
+    if not width - optional <= got <= width:
+        return None
+    names = [str(k) for k in range(got)]
+    word_type = pa.dictionary(pa.int32(), pa.string())
+    types = {name: word_type if k == word_column else pa.float64() for k, name in enumerate(names)}
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(b"".join(whole)),
+            read_options=csv.ReadOptions(column_names=names, use_threads=False),
+            parse_options=csv.ParseOptions(delimiter=separator, quote_char=False, ignore_empty_lines=False),
+            convert_options=csv.ConvertOptions(column_types=types),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != int(line_counts.sum()):
+        return None
+    present = [k for k in range(got) if k != word_column]
+    numbers = np.full((table.num_rows, width - (word_column is not None)), np.nan)
+    for place, k in enumerate(present):
+        numbers[:, place] = table.column(k).to_numpy()
+    if not np.isfinite(numbers[:, : len(present)]).all():
+        return None
+    word_ids, vocabulary = np.zeros(0, np.int64), []
+    if word_column is not None:
+        words = table.column(word_column).unify_dictionaries()
+        if words.null_count:
+            return None
+        word_ids = np.concatenate([chunk.indices.to_numpy() for chunk in words.chunks]).astype(np.int64)
+        vocabulary = words.chunk(0).dictionary.to_pylist()
+    file_ids = np.repeat(np.arange(len(paths)), line_counts)
+    first_row = np.concatenate([[0], np.cumsum(line_counts)])[:-1]
+    line_numbers = np.arange(table.num_rows) - first_row[file_ids] + 1
+    return TextTable(paths, file_ids, line_numbers, numbers, word_ids, vocabulary)
+
+
+def _encoded(words: Sequence[str]) -> tuple[Int64Array, list[str]]:
+    places: dict[str, int] = {}
+    word_ids = np.fromiter((places.setdefault(word, len(places)) for word in words), np.int64, len(words))
+    return word_ids, list(places)
+
+
+def _read_rows(
     path: Path,
+    file_id: int,
     lines: list[str],
     columns: Sequence[str],
     intake: Intake,
@@ -130,17 +219,15 @@ def _row_by_row(
     optional: int,
     separator: str | None,
     what: str,
-) -> TextTable:
+    out: _Rows,
+) -> None:
     width = len(columns)
     number_count = width - (word_column is not None)
-    line_numbers: list[int] = []
-    numbers: list[list[float]] = []
-    words: list[str] = []
     for line_number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         fields = [field.strip() for field in line.split(separator)]
-        if separator is not None and fields and not fields[-1]:
+        if separator is not None and not fields[-1]:
             fields.pop()  # a separator at the end of the line
         if not width - optional <= len(fields) <= width:
             expected = str(width) if not optional else f"{width - optional} to {width}"
@@ -150,7 +237,6 @@ def _row_by_row(
             continue
         values = [math.nan] * number_count
         place = 0
-        good = True
         for k, text in enumerate(fields):
             if k == word_column:
                 continue
@@ -163,17 +249,11 @@ def _row_by_row(
                     "malformed row",
                     f"{path}:{line_number}: column {k + 1} ({columns[k]}) must be a finite number but is {text!r}",
                 )
-                good = False
                 break
             place += 1
-        if good:
-            line_numbers.append(line_number)
-            numbers.append(values)
+        else:
+            out.file_ids.append(file_id)
+            out.line_numbers.append(line_number)
+            out.numbers.append(values)
             if word_column is not None:
-                words.append(fields[word_column])
-    return TextTable(
-        path,
-        np.array(line_numbers, np.int64),
-        np.array(numbers, np.float64).reshape(len(numbers), number_count),
-        words,
-    )
+                out.words.append(fields[word_column])

@@ -194,9 +194,11 @@ def evaluate_tracking_folder(
         pred = drop_duplicate_ids(_within(pred, frame_count, files, intake), files.name, "the prediction", intake)
         loaded.append((files.name, gt, pred, frame_count))
     if spaces is None:
-        spaces = ("2d", "3d") if any(len(p) for _, _, p, _ in loaded) and all(
-            bool(p.has_3d.all()) for _, _, p, _ in loaded
-        ) else ("2d",)
+        spaces = (
+            ("2d", "3d")
+            if any(len(p) for _, _, p, _ in loaded) and all(bool(p.has_3d.all()) for _, _, p, _ in loaded)
+            else ("2d",)
+        )
 
     metrics: dict[str, float] = {}
     by_sequence: dict[str, dict[str, SequenceScores]] = {}

@@ -186,9 +186,7 @@ def _run(prepared: Sequence[_Prepared], iou: float, threshold: float) -> tuple[_
         matched_scores.append(item.scores[pred_of_gt[matched]])
         ids = np.full(len(pred_of_gt), -1, np.int64)
         ids[matched] = item.pred_ids[pred_of_gt[matched]]
-        switches = count_switches(
-            item.trajectory_starts, ids[item.by_trajectory], s.gt_ignorable[item.by_trajectory]
-        )
+        switches = count_switches(item.trajectory_starts, ids[item.by_trajectory], s.gt_ignorable[item.by_trajectory])
         total.tp += int(counts[0])
         total.fn += int(counts[1])
         total.fp += int(counts[2])

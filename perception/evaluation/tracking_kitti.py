@@ -98,12 +98,8 @@ def kitti_sequence(
     sequence = TrackingSequence.build(
         name, gt_starts, gt.track_ids, pred_starts, pred.track_ids, pair_similarity(gt, pred, frame_count, space)
     )
-    counts = (
-        _is_one_of(gt, [class_name]) & (gt.occlusions <= MAX_OCCLUSION) & (gt.truncations <= MAX_TRUNCATION)
-    )
-    gt_of_pred = unique_matches(
-        gt_starts, pred_starts, sequence.pair_starts, sequence.similarity, MATCH_IOU
-    )
+    counts = _is_one_of(gt, [class_name]) & (gt.occlusions <= MAX_OCCLUSION) & (gt.truncations <= MAX_TRUNCATION)
+    gt_of_pred = unique_matches(gt_starts, pred_starts, sequence.pair_starts, sequence.similarity, MATCH_IOU)
     matched = gt_of_pred >= 0
     heights = pred.boxes_xyxy[:, 3] - pred.boxes_xyxy[:, 1]
     in_region = inside_any(
@@ -141,9 +137,7 @@ def amota_sequence(
         name=name,
         gt_starts=gt.starts(frame_count),
         gt_ids=gt.track_ids,
-        gt_ignorable=(
-            (gt.occlusions > MAX_OCCLUSION) | (gt.truncations > MAX_TRUNCATION) | _is_one_of(gt, neighbours)
-        ),
+        gt_ignorable=((gt.occlusions > MAX_OCCLUSION) | (gt.truncations > MAX_TRUNCATION) | _is_one_of(gt, neighbours)),
         pred_starts=pred.starts(frame_count),
         pred_ids=pred.track_ids,
         # AB3DMOT gives rows without a score the score -1

@@ -35,15 +35,15 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 def _f64(array: npt.ArrayLike) -> Float64Array:
-    return np.require(array, np.float64, "CW")
+    return np.require(array, np.float64, ("C", "W"))
 
 
 def _i64(array: npt.ArrayLike) -> Int64Array:
-    return np.require(array, np.int64, "CW")
+    return np.require(array, np.int64, ("C", "W"))
 
 
 def _bool(array: npt.ArrayLike) -> BoolArray:
-    return np.require(array, np.bool_, "CW")
+    return np.require(array, np.bool_, ("C", "W"))
 
 
 def _boxes(name: str, array: npt.ArrayLike) -> Float64Array:
@@ -63,7 +63,7 @@ def _check_frames(gt_starts: Int64Array, pred_starts: Int64Array, pair_starts: I
 
 
 @njit("i8[::1](f8[:,::1])", cache=True, nogil=True)
-def _assign(cost: Float64Array) -> Int64Array:  # noqa: PLR0912 - one algorithm, read top to bottom
+def _assign(cost: Float64Array) -> Int64Array:
     """Column of each row (-1 for none) at minimum total cost."""
     rows, cols = cost.shape
     flipped = cols < rows
@@ -162,7 +162,10 @@ def box_overlaps(
         pred_boxes: (P, 4).
         pred_starts: (F + 1).
     """
-    return _box_overlaps(_boxes("gt_boxes", gt_boxes), _i64(gt_starts), _boxes("pred_boxes", pred_boxes), _i64(pred_starts))
+    result: Float64Array = _box_overlaps(
+        _boxes("gt_boxes", gt_boxes), _i64(gt_starts), _boxes("pred_boxes", pred_boxes), _i64(pred_starts)
+    )
+    return result
 
 
 @njit("b1[::1](f8[:,::1],i8[::1],f8[:,::1],i8[::1],f8)", cache=True, nogil=True)
@@ -321,9 +324,10 @@ def hota_matches(
     """
     starts, columns, pairs, values = _i64(gt_starts), _i64(pred_starts), _i64(pair_starts), _f64(similarity)
     _check_frames(starts, columns, pairs, len(values))
-    return _hota_matches(
+    result: tuple[Int64Array, Int64Array, Float64Array] = _hota_matches(
         starts, _i64(gt_ids), columns, _i64(pred_ids), pairs, values, int(gt_id_count), int(pred_id_count)
-    )  # type: ignore[no-any-return]
+    )
+    return result
 
 
 @njit("Tuple((i8[::1],f8,i8[:,::1]))(i8[::1],i8[::1],i8[::1],i8[::1],i8[::1],f8[::1],i8,f8)", cache=True, nogil=True)
@@ -408,9 +412,10 @@ def clear_frames(
     """
     starts, columns, pairs, values = _i64(gt_starts), _i64(pred_starts), _i64(pair_starts), _f64(similarity)
     _check_frames(starts, columns, pairs, len(values))
-    return _clear_frames(
+    result: tuple[Int64Array, float, Int64Array] = _clear_frames(
         starts, _i64(gt_ids), columns, _i64(pred_ids), pairs, values, int(gt_id_count), float(threshold)
-    )  # type: ignore[no-any-return]
+    )
+    return result
 
 
 @njit(
@@ -502,8 +507,10 @@ def amota_frames(
     starts, columns, pairs, values = _i64(gt_starts), _i64(pred_starts), _i64(pair_starts), _f64(similarity)
     _check_frames(starts, columns, pairs, len(values))
     if ever_matched.dtype != np.bool_ or not ever_matched.flags.c_contiguous or len(ever_matched) != columns[-1]:
-        raise ValueError(f"ever_matched must be ({columns[-1]},) bool but got {ever_matched.shape} {ever_matched.dtype}")
-    return _amota_frames(
+        raise ValueError(
+            f"ever_matched must be ({columns[-1]},) bool but got {ever_matched.shape} {ever_matched.dtype}"
+        )
+    result: tuple[Int64Array, float, Int64Array] = _amota_frames(
         starts,
         columns,
         pairs,
@@ -513,7 +520,8 @@ def amota_frames(
         _bool(pred_ignorable),
         ever_matched,
         float(threshold),
-    )  # type: ignore[no-any-return]
+    )
+    return result
 
 
 @njit("i8[::1](i8[::1],i8[::1],b1[::1])", cache=True, nogil=True)
@@ -549,7 +557,13 @@ def _count_switches(starts: Int64Array, pred_ids: Int64Array, ignored: BoolArray
                 tracked += 1
                 last = here
         end = s1 - 1
-        if length > 1 and pred_ids[end - 1] != pred_ids[end] and last != -1 and pred_ids[end] != -1 and not ignored[end]:
+        if (
+            length > 1
+            and pred_ids[end - 1] != pred_ids[end]
+            and last != -1
+            and pred_ids[end] != -1
+            and not ignored[end]
+        ):
             out[1] += 1
         share = tracked / (length - ignored_count)
         if share > 0.8:
