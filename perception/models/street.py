@@ -1,0 +1,149 @@
+"""The embedded multi-task network: one backbone, one pyramid, three outputs from one forward pass.
+
+    image ── Lite0 ── features at strides 4, 8, 16, 32
+                        │ top-down and bottom-up pyramid
+                        ├ strides 8, 16, 32: box edges and class scores at every cell (anchor-free)
+                        └ stride 4: semantic classes, and of the object under every cell the box it belongs to
+
+The last output ("box cue") is what tells touching objects of one class apart: a cell belongs to the detection whose box
+agrees best with the box that the cell itself predicts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from perception.models.lite0 import FEATURE_CHANNELS, FrozenNormConv, Lite0
+
+__all__ = ["ARCHITECTURE", "BOX_STRIDES", "CUE_SCALE_PX", "DENSE_STRIDE", "IMAGENET_MEAN", "IMAGENET_STD", "StreetNet"]
+
+ARCHITECTURE = "street-lite0-1"
+BOX_STRIDES = (8, 16, 32)
+DENSE_STRIDE = 4
+CUE_SCALE_PX = 8.0
+"""A cue of c stands for a distance of ``CUE_SCALE_PX * (exp(c) - 1)`` input pixels from the cell's centre to a box edge."""
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_PRIOR_PROBABILITY = 0.01  # of an object at a cell, before training: Lin et al., "Focal loss", ICCV 2017, section 4.1
+
+
+class _ConvNorm(nn.Sequential):
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, relu: bool = True):
+        layers: list[nn.Module] = [
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+        ]
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class _DepthwiseConv(nn.Module):
+    """Depthwise convolution; shares the function with the backbone's, and so its backward pass in training."""
+
+    def __init__(self, channels: int, kernel: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, 1, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.padding = kernel // 2
+        nn.init.kaiming_normal_(self.weight, nonlinearity="linear")
+
+    def forward(self, features: Tensor) -> Tensor:
+        return FrozenNormConv.depthwise(features, self.weight, self.bias, 1, self.padding)
+
+
+class _SeparableConv(nn.Sequential):
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3):
+        super().__init__(_DepthwiseConv(inputs, kernel), _ConvNorm(inputs, outputs))
+
+
+class _Context(nn.Module):
+    """Widens the view at stride 32."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.layers = nn.Sequential(_SeparableConv(channels, channels, 5), _SeparableConv(channels, channels, 5))
+
+    def forward(self, features: Tensor) -> Tensor:
+        out: Tensor = features + self.layers(features)
+        return out
+
+
+class _BoxHead(nn.Module):
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        self.shared = _SeparableConv(channels, channels)
+        self.class_branch = _SeparableConv(channels, channels)
+        self.edge_branch = _SeparableConv(channels, channels)
+        self.class_logits = nn.Conv2d(channels, classes, 1)
+        self.log_edges = nn.Conv2d(channels, 4, 1)
+        nn.init.normal_(self.class_logits.weight, std=0.01)
+        nn.init.constant_(self.class_logits.bias, float(torch.logit(torch.tensor(_PRIOR_PROBABILITY))))
+        nn.init.normal_(self.log_edges.weight, std=0.01)
+        nn.init.constant_(self.log_edges.bias, 1.0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) to (N, 4 + classes, h * w)."""
+        features = self.shared(features)
+        out = torch.cat(
+            [self.log_edges(self.edge_branch(features)), self.class_logits(self.class_branch(features))], dim=1
+        )
+        return out.flatten(2)
+
+
+def _twice(features: Tensor) -> Tensor:
+    return functional.interpolate(features, scale_factor=2.0, mode="nearest")
+
+
+class StreetNet(nn.Module):
+    """Boxes, semantic classes and instance cues of a normalised image whose sides are multiples of 32.
+
+    Args:
+        object_classes: number of classes of the boxes.
+        semantic_classes: number of classes of the pixels.
+        channels: width of the pyramid.
+        dense_channels: width of the stride 4 branch.
+    """
+
+    def __init__(self, object_classes: int, semantic_classes: int, channels: int = 96, dense_channels: int = 64):
+        super().__init__()
+        self.semantic_classes = semantic_classes
+        self.backbone = Lite0()
+        c4, c8, c16, c32 = FEATURE_CHANNELS
+        self.lateral4 = _ConvNorm(c4, dense_channels, relu=False)
+        self.lateral8 = _ConvNorm(c8, channels, relu=False)
+        self.lateral16 = _ConvNorm(c16, channels, relu=False)
+        self.lateral32 = _ConvNorm(c32, channels)
+        self.context = _Context(channels)
+        self.merge16 = _ConvNorm(channels, channels, 3)
+        self.merge8 = nn.Sequential(_SeparableConv(channels, channels, 5), _SeparableConv(channels, channels))
+        self.down16 = _ConvNorm(channels, channels, 3, stride=2)
+        self.down32 = _ConvNorm(channels, channels, 3, stride=2)
+        self.box_heads = nn.ModuleList(_BoxHead(channels, object_classes) for _ in BOX_STRIDES)
+        self.reduce8 = _ConvNorm(channels, dense_channels, relu=False)
+        self.dense = nn.Sequential(
+            _SeparableConv(dense_channels, dense_channels, 5), _SeparableConv(dense_channels, dense_channels, 3)
+        )
+        self.dense_out = nn.Conv2d(dense_channels, semantic_classes + 4, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """One pass.
+
+        Args:
+            image: (N, 3, H, W) RGB, ImageNet mean and deviation taken out.
+
+        Returns:
+            boxes (N, 4 + object classes, A): logarithms of the distances left, top, right, bottom from the cell's
+            centre in strides, then class logits; cells row by row, strides 8, 16, 32 one after the other.
+            dense (N, semantic classes + 4, H / 4, W / 4): class logits, then the box cue left, top, right, bottom.
+        """
+        f4, f8, f16, f32 = self.backbone(image)
+        p32 = self.context(self.lateral32(f32))
+        p16 = self.merge16(functional.relu(self.lateral16(f16) + _twice(p32)))
+        p8 = self.merge8(functional.relu(self.lateral8(f8) + _twice(p16)))
+        n16 = p16 + self.down16(p8)
+        n32 = p32 + self.down32(n16)
+        boxes = torch.cat([head(level) for head, level in zip(self.box_heads, (p8, n16, n32), strict=True)], dim=2)
+        dense = self.dense(functional.relu(self.lateral4(f4) + _twice(self.reduce8(p8))))
+        return boxes, self.dense_out(dense)

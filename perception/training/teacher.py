@@ -1,0 +1,161 @@
+"""Boxes from a published detector, where nobody drew any: the teacher of the distillation.
+
+The teacher sees every image at several sizes and in tiles, so that its sum is better than one of its passes. What it is
+sure of becomes a label; what it half believes is neither object nor background ("ignored").
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+from torchvision.ops import batched_nms
+
+from perception.classes import COCO_TO_OBJECT, OBJECT_CLASSES
+from perception.files import replaced_when_done
+
+__all__ = ["LabelledBoxes", "YoloxTeacher", "merge_riders"]
+
+_STRIDES = (8, 16, 32)
+_PAD_VALUE = 114
+_MERGE_IOU = 0.6
+_SURE = 0.40
+_DOUBTFUL = 0.12
+_RIDER_OVERLAP = 0.5  # of a two-wheeler's width that a person must cover to be its rider
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledBoxes:
+    """Boxes of one image as training sees them.
+
+    Attributes:
+        boxes_xyxy: (N, 4) f32 px.
+        class_ids: (N,) i64 into ``OBJECT_CLASSES``; -1 for any class, which only an ignored box may have.
+        ignored: (N,) bool: neither object nor background.
+    """
+
+    boxes_xyxy: npt.NDArray[np.float32]
+    class_ids: npt.NDArray[np.int64]
+    ignored: npt.NDArray[np.bool_]
+
+
+class YoloxTeacher:
+    """A YOLOX model in ONNX form (inputs BGR 0 ... 255, outputs not decoded), freed of its input size."""
+
+    def __init__(self, file: Path, threads: int = 1, cache: Path | None = None):
+        self._cache = cache
+        model = onnx.load(str(file))
+        for axis in (2, 3):
+            model.graph.input[0].type.tensor_type.shape.dim[axis].ClearField("dim_value")
+            model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = f"side{axis}"
+        # shapes recorded for the published size would be checked against
+        del model.graph.value_info[:]
+        del model.graph.output[0].type.tensor_type.shape.dim[:]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+
+    def label(self, image_rgb: npt.NDArray[np.uint8], widths_px: Sequence[int], tiles: int) -> LabelledBoxes:
+        """Boxes over passes of the whole image at each width and of ``tiles`` overlapping tiles, larger still."""
+        if self._cache is None:
+            return self._label(image_rgb, widths_px, tiles)
+        key = hashlib.sha256(image_rgb.tobytes() + repr((widths_px, tiles)).encode()).hexdigest()[:32]
+        file = self._cache / f"{key}.npz"
+        if file.is_file():
+            with np.load(file) as kept:
+                return LabelledBoxes(kept["boxes"], kept["class_ids"], kept["ignored"])
+        found = self._label(image_rgb, widths_px, tiles)
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with replaced_when_done(file) as aside:
+            np.savez(aside, boxes=found.boxes_xyxy, class_ids=found.class_ids, ignored=found.ignored)
+        return found
+
+    def _label(self, image_rgb: npt.NDArray[np.uint8], widths_px: Sequence[int], tiles: int) -> LabelledBoxes:
+        height, width = image_rgb.shape[:2]
+        passes = [(0, width, wanted / width) for wanted in widths_px]
+        if tiles > 1:
+            tile = int(width / (1 + 0.7 * (tiles - 1)))
+            starts = np.linspace(0, width - tile, tiles).astype(int)
+            passes += [(int(start), int(start) + tile, max(widths_px) * 1.5 / width) for start in starts]
+        found = [self._detect(image_rgb[:, start:end], scale, start, width) for start, end, scale in passes]
+        boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        keep = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(classes), _MERGE_IOU)
+        rows = keep.numpy()
+        boxes, scores, classes = merge_riders(boxes[rows], scores[rows], classes[rows])
+        boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
+        boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
+        return LabelledBoxes(boxes, classes, scores < _SURE)
+
+    def _detect(
+        self, image_rgb: npt.NDArray[np.uint8], scale: float, left_px: int, full_width_px: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        size = (round(image_rgb.shape[1] * scale), round(image_rgb.shape[0] * scale))
+        resized = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        height, width = (-(-side // 32) * 32 for side in resized.shape[:2])
+        padded = np.full((height, width, 3), _PAD_VALUE, np.float32)
+        padded[: resized.shape[0], : resized.shape[1]] = resized[:, :, ::-1]
+        (raw,) = self._session.run(None, {self._input: padded.transpose(2, 0, 1)[None].copy()})
+        out = raw[0]
+        cells = []
+        for stride in _STRIDES:
+            v, u = np.mgrid[: height // stride, : width // stride]
+            cells.append(np.stack([u.ravel(), v.ravel(), np.full(u.size, stride)], axis=1))
+        grid = np.concatenate(cells).astype(np.float32)
+        centre = (out[:, :2] + grid[:, :2]) * grid[:, 2:]
+        half = np.exp(out[:, 2:4]) * grid[:, 2:] / 2
+        road = np.array(sorted(COCO_TO_OBJECT))
+        scores = out[:, 4:5] * out[:, 5 + road]
+        best = scores.argmax(axis=1)
+        top = scores[np.arange(len(out)), best]
+        boxes = np.concatenate([centre - half, centre + half], axis=1) / scale
+        keep = top > _DOUBTFUL
+        # what a tile cuts off is seen whole elsewhere
+        if left_px > 0:
+            keep &= boxes[:, 0] > 2
+        if left_px + image_rgb.shape[1] < full_width_px:
+            keep &= boxes[:, 2] < image_rgb.shape[1] - 2
+        boxes[:, 0::2] += left_px
+        names = np.array([OBJECT_CLASSES.index(COCO_TO_OBJECT[int(coco)]) for coco in road])
+        return boxes[keep].astype(np.float32), top[keep].astype(np.float32), names[best[keep]].astype(np.int64)
+
+
+def merge_riders(
+    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], class_ids: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Replaces a person on a bicycle or motorcycle, and what is ridden, by one cyclist.
+
+    A person rides the two-wheeler whose box overlaps theirs over half of the narrower width and reaches lower.
+    """
+    pedestrian, cyclist = OBJECT_CLASSES.index("pedestrian"), OBJECT_CLASSES.index("cyclist")
+    wheels = np.flatnonzero(np.isin(class_ids, [OBJECT_CLASSES.index("bicycle"), OBJECT_CLASSES.index("motorcycle")]))
+    people = np.flatnonzero(class_ids == pedestrian)
+    boxes, scores, class_ids = boxes.copy(), scores.copy(), class_ids.copy()
+    gone = np.zeros(len(boxes), bool)
+    for person in people[np.argsort(-scores[people], kind="stable")]:
+        for wheel in wheels:
+            if gone[wheel]:
+                continue
+            p, w = boxes[person], boxes[wheel]
+            overlap_u = min(p[2], w[2]) - max(p[0], w[0])
+            overlap_v = min(p[3], w[3]) - max(p[1], w[1])
+            narrower = min(p[2] - p[0], w[2] - w[0])
+            mounted = w[1] + 0.1 * (p[3] - p[1]) > p[1] and w[3] + 0.15 * (p[3] - p[1]) > p[3]
+            if overlap_v > 0 and overlap_u > _RIDER_OVERLAP * narrower and mounted:
+                boxes[person] = [min(p[0], w[0]), min(p[1], w[1]), max(p[2], w[2]), max(p[3], w[3])]
+                scores[person] = min(1.0, float(np.sqrt(scores[person] * scores[wheel]) * 1.2))
+                class_ids[person] = cyclist
+                gone[wheel] = True
+                break
+    return boxes[~gone], scores[~gone], class_ids[~gone]

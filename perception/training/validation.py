@@ -1,0 +1,135 @@
+"""Figures of a network while it is trained: mIoU on CamVid, average precision on KITTI frames kept apart.
+
+The AP here follows KITTI's moderate rules (least height 25 px, occlusion up to 1, truncation up to 0.3 where known, other
+objects and "DontCare" neutral) but is computed on few frames; the project's evaluation is the one to quote.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import batched_nms, box_iou
+
+from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES
+from perception.models.street import IMAGENET_MEAN, IMAGENET_STD, StreetNet
+from perception.training.data import Sample
+from perception.training.losses import cell_grid, decode_boxes
+
+__all__ = ["average_precision", "camvid_iou", "validate"]
+
+_LEAST_HEIGHT_PX = 25.0
+_RECALLS = 40
+CAMVID_INPUT_HW = (384, 512)
+KITTI_INPUT_HW = (256, 832)
+
+
+def validate(network: StreetNet, camvid: list[Sample], kitti: list[Sample]) -> dict[str, float]:
+    """Percentages: ``mIoU``, ``<class>/IoU``, ``car/AP40@0.7``, ``pedestrian/AP40@0.5``."""
+    network.eval()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        metrics = camvid_iou(network, camvid) if camvid else {}
+        if kitti:
+            found = [_boxes(network, sample) for sample in kitti]
+            for name, least_iou in (("car", 0.7), ("pedestrian", 0.5)):
+                metrics[f"{name}/AP40@{least_iou}"] = average_precision(found, kitti, name, least_iou)
+    return metrics
+
+
+def _forward(network: StreetNet, image: npt.NDArray[np.uint8], size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    resized = cv2.resize(image, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+    mean, deviation = torch.tensor(IMAGENET_MEAN) * 255, torch.tensor(IMAGENET_STD) * 255
+    batch = ((torch.from_numpy(resized).float() - mean) / deviation).permute(2, 0, 1)[None]
+    boxes, dense = network(batch.contiguous(memory_format=torch.channels_last))
+    return boxes.float(), dense.float()
+
+
+def camvid_iou(network: StreetNet, samples: list[Sample]) -> dict[str, float]:
+    """IoU per class, over all pixels of all images that are not void."""
+    count = len(CAMVID_CLASSES)
+    confusion = np.zeros((count, count), np.int64)
+    for sample in samples:
+        _, dense = _forward(network, sample.image_rgb, CAMVID_INPUT_HW)
+        logits = functional.interpolate(dense[:, :count], sample.semantic.shape, mode="bilinear", align_corners=False)
+        found = logits[0].argmax(dim=0).numpy()
+        valid = sample.semantic < count
+        confusion += np.bincount(
+            sample.semantic[valid].astype(np.int64) * count + found[valid], minlength=count * count
+        ).reshape(count, count)
+    iou = 100 * np.diag(confusion) / np.maximum(confusion.sum(0) + confusion.sum(1) - np.diag(confusion), 1)
+    return {"mIoU": float(iou.mean())} | {
+        f"{name}/IoU": float(value) for name, value in zip(CAMVID_CLASSES, iou, strict=True)
+    }
+
+
+def _boxes(network: StreetNet, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+    out, _ = _forward(network, sample.image_rgb, KITTI_INPUT_HW)
+    centres, strides = cell_grid(*KITTI_INPUT_HW)
+    height, width = sample.image_rgb.shape[:2]
+    scale = torch.tensor([width / KITTI_INPUT_HW[1], height / KITTI_INPUT_HW[0]]).repeat(2)
+    boxes = decode_boxes(out[0, :4].T, centres, strides) * scale
+    scores, class_ids = out[0, 4:].sigmoid().max(dim=0)
+    keep = scores > 0.02
+    boxes, scores, class_ids = boxes[keep], scores[keep], class_ids[keep]
+    boxes[:, 0::2] = boxes[:, 0::2].clamp(0, width - 1)
+    boxes[:, 1::2] = boxes[:, 1::2].clamp(0, height - 1)
+    rows = batched_nms(boxes, scores, class_ids, 0.6)[:200]
+    return boxes[rows], scores[rows], class_ids[rows]
+
+
+def average_precision(
+    found: list[tuple[Tensor, Tensor, Tensor]], samples: list[Sample], name: str, least_iou: float
+) -> float:
+    """Interpolated at 40 recalls; boxes below the least height, of a neighbouring class or in ignored regions are neutral."""
+    class_id = OBJECT_CLASSES.index(name)
+    neighbour = {"car": "van", "pedestrian": "cyclist"}.get(name)
+    neutral_id = OBJECT_CLASSES.index(neighbour) if name == "car" and neighbour else -2
+    scores, hits, total = [], [], 0
+    for (boxes, box_scores, class_ids), sample in zip(found, samples, strict=True):
+        truth = torch.from_numpy(sample.boxes.boxes_xyxy)
+        is_class = torch.from_numpy((sample.boxes.class_ids == class_id) & ~sample.boxes.ignored)
+        tall = (truth[:, 3] - truth[:, 1]) >= _LEAST_HEIGHT_PX
+        hard = torch.from_numpy(sample.hard) if sample.hard is not None else torch.zeros(len(truth), dtype=torch.bool)
+        valid = is_class & tall & ~hard
+        is_neutral = (is_class & ~valid) | torch.from_numpy(sample.boxes.class_ids == neutral_id)
+        region = truth[torch.from_numpy(sample.boxes.class_ids == -1)]
+        total += int(valid.sum())
+        chosen = (class_ids == class_id) & ((boxes[:, 3] - boxes[:, 1]) >= _LEAST_HEIGHT_PX)
+        boxes, box_scores = boxes[chosen], box_scores[chosen]
+        taken = torch.zeros(len(truth), dtype=torch.bool)
+        iou = box_iou(boxes, truth) if len(truth) else torch.zeros(len(boxes), 0)
+        for row in box_scores.argsort(descending=True):
+            free = iou[row] * (~taken) if len(truth) else iou[row]
+            best = int((free * (valid | is_neutral)).argmax()) if len(truth) else -1
+            if best >= 0 and free[best] >= least_iou and valid[best]:
+                taken[best] = True
+                scores.append(float(box_scores[row]))
+                hits.append(True)
+                continue
+            if best >= 0 and free[best] >= least_iou and is_neutral[best]:
+                taken[best] = True
+                continue
+            if len(region) and _covered(boxes[row], region) > least_iou:
+                continue
+            scores.append(float(box_scores[row]))
+            hits.append(False)
+    if not total or not scores:
+        return 0.0
+    order = np.argsort(-np.array(scores), kind="stable")
+    true = np.cumsum(np.array(hits)[order])
+    precision = true / np.arange(1, len(order) + 1)
+    recall = true / total
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    wanted = np.arange(1, _RECALLS + 1) / _RECALLS
+    at = np.searchsorted(recall, wanted - 1e-9)
+    return float(100 * np.where(at < len(envelope), envelope[np.minimum(at, len(envelope) - 1)], 0.0).mean())
+
+
+def _covered(box: Tensor, regions: Tensor) -> float:
+    low = torch.maximum(box[:2], regions[:, :2])
+    high = torch.minimum(box[2:], regions[:, 2:])
+    area = float((box[2:] - box[:2]).prod())
+    return float((high - low).clamp(min=0).prod(dim=1).max()) / max(area, 1e-6)
