@@ -13,7 +13,7 @@ from perception.classes import OBJECT_CLASSES
 from perception.datasets.drive import Reading
 from perception.sinks.layout import Layout, Rect, make_layout
 from perception.sinks.overlays import class_colour, draw_overlays
-from perception.sinks.sink import MapView
+from perception.sinks.sink import MAP_METRES_ACROSS, MapDrawing, MapView
 from perception.sinks.text import Colour, put_text
 from perception.types import FrameResult
 
@@ -45,7 +45,7 @@ class Painter:
         height_px: canvas height.
         deadline_ms: time that a frame may take, 0 for none.
         expected_frames: how many frames will come, or None.
-        map_view: draws the map around a frame's vehicle, or None.
+        map_view: shows the map around a frame's vehicle, or None.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Painter:
         self._expected_frames = expected_frames
         self._map_view = map_view
         self._layout: Layout | None = None
-        self._maps: dict[int, Image] = {}
+        self._maps: dict[int, MapDrawing] = {}
         self._lock = threading.Lock()
         self._trails: dict[int, deque[tuple[float, float]]] = {}
         self._followed: FrameResult | None = None
@@ -70,6 +70,7 @@ class Painter:
         self._first_timestamp_ns: int | None = None
         self._painted: FrameResult | None = None
         self._canvas: Image | None = None
+        self._background: Image | None = None
 
     @property
     def canvas_size(self) -> tuple[int, int] | None:
@@ -77,27 +78,12 @@ class Painter:
         return None if self._layout is None else (self._layout.width_px, self._layout.height_px)
 
     def capture(self, result: FrameResult) -> None:
-        """Takes the map as it stands now; to be called in the thread that changes the map.
-
-        Raises:
-            ValueError: the map view gave no picture of the size it was asked for.
-        """
+        """Takes the map as it stands now; to be called in the thread that changes the map."""
         if self._map_view is None:
             return
-        layout = self._layout_for(result)
-        area = layout.bird_eye
-        width, height = area.width_px, area.height_px
-        if layout.map_heads_right:
-            width, height = height, width
-        picture = np.asarray(self._map_view(result, width, height))
-        if picture.shape != (height, width, 3) or picture.dtype != np.uint8:
-            raise ValueError(
-                f"the map view must be u8 of shape {(height, width, 3)} but got {picture.dtype} of {picture.shape}"
-            )
-        # the map view may hand out its own buffer
-        picture = np.rot90(picture, -1).copy() if layout.map_heads_right else picture.copy()
+        drawing = self._map_view(result)
         with self._lock:
-            self._maps[result.frame.index] = picture
+            self._maps[result.frame.index] = drawing
             while len(self._maps) > _MAPS_KEPT:
                 self._maps.pop(next(iter(self._maps)))
 
@@ -122,7 +108,7 @@ class Painter:
             return self._canvas
         self.follow(result)
         layout = self._layout_for(result)
-        canvas = np.full((layout.height_px, layout.width_px, 3), _BACKGROUND, np.uint8)
+        canvas: Image = self._blank(layout).copy()
         self._paint_camera(canvas, result, layout)
         self._paint_map(canvas, result, layout)
         self._paint_panel(canvas, result, layout)
@@ -135,7 +121,7 @@ class Painter:
         layout = self._layout
         if layout is None:
             return None
-        canvas = np.full((layout.height_px, layout.width_px, 3), _BACKGROUND, np.uint8)
+        canvas: Image = self._blank(layout).copy()
         if self._canvas is not None:
             np.right_shift(self._canvas, 1, out=canvas)
         text = f"frame {reading.name} skipped"
@@ -152,6 +138,11 @@ class Painter:
             self._layout = make_layout(width, height, self._height_px)
         return self._layout
 
+    def _blank(self, layout: Layout) -> Image:
+        if self._background is None:
+            self._background = np.full((layout.height_px, layout.width_px, 3), _BACKGROUND, np.uint8)
+        return self._background
+
     def _paint_camera(self, canvas: Image, result: FrameResult, layout: Layout) -> None:
         area = layout.camera
         height, width = result.frame.image_rgb.shape[:2]
@@ -167,12 +158,17 @@ class Painter:
     def _paint_map(self, canvas: Image, result: FrameResult, layout: Layout) -> None:
         area = layout.bird_eye
         with self._lock:
-            picture = self._maps.pop(result.frame.index, None)
-        if picture is None:
+            drawing = self._maps.pop(result.frame.index, None)
+        if drawing is None:
             canvas[area.rows, area.columns] = _SURFACE
             put_text(canvas, "no map", area.x_px + 12, area.y_px + 28, 15 * layout.scale, _FAINT)
+            return
+        if layout.map_heads_right:
+            picture = np.rot90(drawing(area.height_px, area.width_px), -1)
         else:
-            canvas[area.rows, area.columns] = picture
+            picture = drawing(area.width_px, area.height_px)
+        canvas[area.rows, area.columns] = picture
+        _draw_scale(canvas, area, layout.scale)
 
     def _paint_header(self, canvas: Image, result: FrameResult, layout: Layout) -> None:
         size, baseline = 16 * layout.scale, round(26 * layout.scale)
@@ -237,6 +233,16 @@ class Painter:
             cv2.rectangle(canvas, (area.x_px, y_bar), (area.x_px + length, y_bar + bar - 1), _BAR, -1)
 
 
+def _draw_scale(canvas: Image, area: Rect, scale: float) -> None:
+    """A bar of ten metres in the map's lower left corner."""
+    length = round(10 * min(area.width_px, area.height_px) / MAP_METRES_ACROSS)
+    x, y = area.x_px + round(14 * scale), area.y_px + area.height_px - round(14 * scale)
+    tick = max(2, round(4 * scale))
+    for start, end in (((x, y), (x + length, y)), ((x, y - tick), (x, y)), ((x + length, y - tick), (x + length, y))):
+        cv2.line(canvas, start, end, _INK, max(1, round(scale)))
+    put_text(canvas, "10 m", x + tick, y - round(1.5 * tick), 13 * scale, _INK)
+
+
 def render_frame(result: FrameResult, height_px: int = 720, title: str = "", map_view: MapView | None = None) -> Image:
     """The picture of a single frame, without what earlier frames would add.
 
@@ -244,7 +250,7 @@ def render_frame(result: FrameResult, height_px: int = 720, title: str = "", map
         result: one frame; left as it is.
         height_px: canvas height; the width follows from the image.
         title: shown in the header.
-        map_view: draws the map around the vehicle, or None.
+        map_view: shows the map around the vehicle, or None.
 
     Returns:
         (H, W, 3) u8 RGB.

@@ -106,7 +106,10 @@ class RunRecord:
             "pose_source": context.pose_source,
             "depth_source": context.depth_source,
             "device": context.device,
-            "weights": [{"role": w.role, "name": w.name, "sha256": w.sha256} for w in context.weights],
+            "weights": {
+                role: {"name": used.name, "path": used.path, "sha256": used.sha256}
+                for role, used in context.weights.items()
+            },
             "deadline_ms": context.deadline_ms,
             "sink_errors": dict(sink_errors),
             "notes": list(summary.notes) if summary is not None else [],

@@ -12,27 +12,19 @@ import numpy.typing as npt
 
 from perception.config import Config
 from perception.datasets.drive import DriveInfo, Gap, Reading
+from perception.models.weights_used import WeightsUsed
 from perception.types import FrameResult
 
-__all__ = ["MapView", "RunContext", "RunSummary", "Sink", "WeightsUsed"]
+__all__ = ["MAP_METRES_ACROSS", "MapDrawing", "MapView", "RunContext", "RunSummary", "Sink"]
 
-# (result, width_px, height_px) -> (height, width, 3) u8: the map around the vehicle of that frame, heading up
-MapView = Callable[[FrameResult, int, int], npt.NDArray[np.uint8]]
+# what the smaller side of a map's picture spans
+MAP_METRES_ACROSS = 36.0
 
+# (width_px, height_px) -> (height, width, 3) u8: the map around the vehicle, heading up
+MapDrawing = Callable[[int, int], npt.NDArray[np.uint8]]
 
-@dataclass(frozen=True, slots=True)
-class WeightsUsed:
-    """One network of a run.
-
-    Attributes:
-        role: what it does in the run, such as ``detection``.
-        name: its name in ``perceive weights list``, or its file.
-        sha256: 64 hex digits of the weights file.
-    """
-
-    role: str
-    name: str
-    sha256: str
+# takes the map as it stands after a frame, at once, and returns a function that draws it, in any thread and later
+MapView = Callable[[FrameResult], MapDrawing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +39,9 @@ class RunContext:
         pose_source: where poses come from, in words.
         depth_source: where metric depth comes from, in words.
         device: where networks run, in words.
-        weights: every network's weights.
-        map_view: draws the map around a frame's vehicle, or None for a run without a map. It is called in the thread
-            that calls ``GuardedSinks.write``, so that it sees the map as it stood after that frame.
+        weights: every network's weights, by what it does in the run, such as ``detection``.
+        map_view: shows the map around a frame's vehicle (``make_map_view``), or None for a run without a map. It is
+            called in the thread that calls ``GuardedSinks.write``, so that it sees the map as that frame left it.
         start: first frame of the drive that is replayed; likewise every ``step``-th and at most ``count``.
         show: a live window was asked for.
     """
@@ -61,7 +53,7 @@ class RunContext:
     pose_source: str = "unknown"
     depth_source: str = "none"
     device: str = "cpu"
-    weights: tuple[WeightsUsed, ...] = ()
+    weights: Mapping[str, WeightsUsed] = field(default_factory=dict)
     map_view: MapView | None = None
     start: int = 0
     step: int = 1
