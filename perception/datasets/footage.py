@@ -41,7 +41,7 @@ def footage_camera(calib: Path | None, width_px: int, height_px: int) -> Footage
         camera, notes = fitted_calibration(calib, width_px, height_px)
         return FootageCamera(camera, one_camera(camera), str(calib), notes)
     camera_of = _guessed()
-    return FootageCamera(camera_of("", width_px, height_px), camera_of, GUESSED, (f"calibration {GUESSED}",))
+    return FootageCamera(camera_of("", width_px, height_px), camera_of, GUESSED, ())
 
 
 def _guessed() -> CameraSource:
