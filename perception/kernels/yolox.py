@@ -10,6 +10,10 @@ __all__ = ["YOLOX_STRIDES", "decode_yolox", "yolox_row_count"]
 
 YOLOX_STRIDES = (8, 16, 32)
 
+# what lies beyond is no box but a number gone wrong
+_FARTHEST_PX = 1e6
+_LARGEST_LOG_SIZE = 15.0
+
 Float32Array = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
 
@@ -35,7 +39,7 @@ def decode_yolox(
         object_ids: (C,) i64, the id to give each class, or -1 for one that is not wanted.
         height_px: of the network's input.
         width_px: of the network's input.
-        score_threshold: rows below are left out, as are rows that are not finite.
+        score_threshold: rows below are left out, as are rows of numbers that are no box or no probability.
 
     Returns:
         boxes (N, 4) f32 x1, y1, x2, y2 in input pixels, not clipped; scores (N,) f32; ids (N,) i64.
@@ -79,13 +83,14 @@ def _decode(raw, object_ids, height_px, width_px, score_threshold):  # type: ign
                         best = cell[5 + column]
                         best_id = object_ids[column]
                 score = objectness * best
-                if best_id < 0 or not score >= score_threshold:
+                if best_id < 0 or not score_threshold <= score <= 1.0:
                     continue
                 centre_x = (cell[0] + cell_x) * stride
                 centre_y = (cell[1] + cell_y) * stride
-                half_width = np.exp(cell[2]) * stride / 2
-                half_height = np.exp(cell[3]) * stride / 2
-                if not (np.isfinite(centre_x + half_width) and np.isfinite(centre_y + half_height)):
+                half_width = np.exp(min(cell[2], _LARGEST_LOG_SIZE)) * stride / 2
+                half_height = np.exp(min(cell[3], _LARGEST_LOG_SIZE)) * stride / 2
+                # false for NaN as well
+                if not (abs(centre_x) + half_width < _FARTHEST_PX and abs(centre_y) + half_height < _FARTHEST_PX):
                     continue
                 boxes[count, 0] = centre_x - half_width
                 boxes[count, 1] = centre_y - half_height

@@ -74,8 +74,8 @@ def image_input(model: bytes) -> ImageInput:
 def with_input_size(model: bytes, height_px: int, width_px: int) -> bytes:
     """The model with its image input declared as (1, 3, height_px, width_px).
 
-    Shapes declared for outputs and intermediate values are dropped, since they follow from the input's. Whether the
-    graph runs at that size shows only when it is run: reshapes may hold fixed numbers.
+    Sizes declared for outputs become free and those of intermediate values are dropped, since they follow from the
+    input's. Whether the graph runs at that size shows only when it is run: reshapes may hold fixed numbers.
 
     Raises:
         MalformedModelError: as ``image_input``.
@@ -90,10 +90,11 @@ def with_input_size(model: bytes, height_px: int, width_px: int) -> bytes:
             return bytes(value)
         return _edited(value, {_VALUE_TYPE: _inside({_TYPE_TENSOR: _inside({_TENSOR_TYPE_SHAPE: lambda _: shape})})})
 
-    without_shape = _inside({_VALUE_TYPE: _inside({_TYPE_TENSOR: _inside({_TENSOR_TYPE_SHAPE: None})})})
+    free = _inside({_SHAPE_DIM: lambda _: b""})
+    with_free_shape = _inside({_VALUE_TYPE: _inside({_TYPE_TENSOR: _inside({_TENSOR_TYPE_SHAPE: free})})})
     graph_edits: dict[int, _Edit | None] = {
         _GRAPH_INPUT: reshaped,
-        _GRAPH_OUTPUT: without_shape,
+        _GRAPH_OUTPUT: with_free_shape,
         _GRAPH_VALUE_INFO: None,
     }
     return _edited(memoryview(model), {_MODEL_GRAPH: _inside(graph_edits)})

@@ -38,7 +38,7 @@ def test_edit_changes_the_input_and_nothing_else(tiny_yolox, ir_version, size):
     assert _dims(images) == [1, 3, *size]
     assert images.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     assert not parsed.graph.value_info
-    assert not parsed.graph.output[0].type.tensor_type.HasField("shape")
+    assert _dims(parsed.graph.output[0]) == ["", "", ""]
     assert _without_shapes(edited) == _without_shapes(original)
     assert image_input(edited).shape == (1, 3, *size)
 
