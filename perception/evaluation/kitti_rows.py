@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,10 @@ class KittiRows:
     def select(self, rows: BoolArray | Int64Array) -> KittiRows:
         """The given rows, by mask or index."""
         return KittiRows(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def with_frames(self, frames: Int64Array) -> KittiRows:
+        """The same rows under other frame numbers, which must not fall."""
+        return replace(self, frames=frames)
 
     def starts(self, frame_count: int) -> Int64Array:
         """(F + 1) where each frame begins."""

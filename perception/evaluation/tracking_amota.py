@@ -94,19 +94,21 @@ def recall_thresholds(scores: Float64Array, gt_count: int) -> tuple[Float64Array
     [0.9, 0.8, 0.7]
     """
     ordered = np.sort(scores)[::-1]
-    chosen: list[float] = []
+    chosen: list[int] = []
     recalls: list[float] = []
     current = 0.0
     last = len(ordered) - 1
-    for i, score in enumerate(ordered.tolist()):
-        left = (i + 1) / gt_count
-        right = (i + 2) / gt_count if i < last else left
-        if right - current < current - left and i < last:
-            continue
-        chosen.append(score)
+    i = 0
+    while i <= last:
+        # all before this one are passed over for certain; the comparisons below decide as the devkit's do
+        i = max(i, min(last, int(current * gt_count - 1.5) - 2))
+        while i < last and (i + 2) / gt_count - current < current - (i + 1) / gt_count:
+            i += 1
+        chosen.append(i)
         recalls.append(current)
         current += 1.0 / RECALL_STEPS
-    return np.array(chosen), np.array(recalls)
+        i += 1
+    return ordered[chosen], np.array(recalls)
 
 
 @dataclass(slots=True)
