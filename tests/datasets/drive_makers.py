@@ -62,7 +62,7 @@ def make_raw_drive(day: Path, frames: int = 6, name: str = "2011_09_26_drive_000
 
 def benchmark_calibration() -> str:
     rotation, translation = VELO_ROTATION.split(), VELO_TRANSLATION.split()
-    rows = [rotation[3 * row : 3 * row + 3] + [translation[row]] for row in range(3)]
+    rows = [[*rotation[3 * row : 3 * row + 3], translation[row]] for row in range(3)]
     velo = " ".join(word for row in rows for word in row)
     return f"P0: {PROJECTION_0}\nP2: {PROJECTION_2}\nR0_rect: 1 0 0 0 1 0 0 0 1\nTr_velo_to_cam: {velo}\n\n"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from drive_makers import picture
 
 from perception.datasets.drive import DamagedError
 from perception.datasets.images import probe_size, read_image
 from perception.errors import DriveError
-from drive_makers import picture
 
 
 def encoded(suffix: str) -> bytes:
@@ -65,7 +65,7 @@ def test_a_flipped_bit_in_a_png_fails_its_checksum(tmp_path: Path) -> None:
     data = bytearray(encoded(".png"))
     data[len(data) // 2] ^= 1
     (tmp_path / "a.png").write_bytes(bytes(data))
-    with pytest.raises(DamagedError, match="chunk IDAT at byte .* fails its checksum"):
+    with pytest.raises(DamagedError, match=r"chunk IDAT at byte .* fails its checksum"):
         read_image(tmp_path / "a.png")
 
 
