@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from perception.datasets.drive import Reading
@@ -25,24 +25,30 @@ class GuardedSinks:
     context manager it aborts when the block is left without ``finish``.
 
     Args:
-        sinks: called in this order for every frame.
+        makers: make the sinks, by name; they are called in this order for every frame. A sink that cannot be made is
+            left out, with its reason in ``errors``.
         record: run.json; finished last, with the errors of all others.
         before_write: called in the caller's thread with every result, to capture what the next frame will change.
     """
 
     def __init__(
         self,
-        sinks: Sequence[Sink],
+        makers: Mapping[str, Callable[[], Sink]],
         record: RunRecord,
         before_write: Callable[[FrameResult], None] | None = None,
     ) -> None:
         self.errors: dict[str, str] = {}
-        self._active = list(sinks)
+        self._active: list[Sink] = []
         self._record = record
         self._before_write = before_write
         self._jobs: queue.Queue[Callable[[Sink], None] | None] = queue.Queue(_QUEUE_LENGTH)
         self._ended = False
         record.begin()
+        for name, make in makers.items():
+            try:
+                self._active.append(make())
+            except Exception as error:  # a sink that cannot begin is no more a reason to stop than one that fails later
+                self.errors[name] = _one_line(error)
         self._thread = threading.Thread(target=self._work, name="sinks", daemon=True)
         self._thread.start()
 

@@ -24,6 +24,7 @@ from perception.files import write_text_atomic
 from perception.geometry import PinholeCamera
 from perception.sinks.aside import GrowingFile
 from perception.sinks.sink import RunContext, RunSummary
+from perception.sinks.track_boxes import track_boxes3d
 from perception.types import Boxes3D, FrameResult
 
 __all__ = ["KittiSink", "kitti_rows"]
@@ -58,7 +59,7 @@ class KittiSink:
         rows = kitti_rows(
             tracks.class_ids[seen],
             tracks.boxes_xyxy[seen],
-            None if tracks.boxes3d is None else tracks.boxes3d.select(seen),
+            track_boxes3d(result).select(seen),
             tracks.scores[seen],
             frame.camera,
         )

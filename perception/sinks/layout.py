@@ -32,6 +32,15 @@ class Rect:
         """The canvas columns that it covers."""
         return slice(self.x_px, self.x_px + self.width_px)
 
+    def overlaps(self, other: Rect) -> bool:
+        """Whether the two share a pixel."""
+        return (
+            self.x_px < other.x_px + other.width_px
+            and other.x_px < self.x_px + self.width_px
+            and self.y_px < other.y_px + other.height_px
+            and other.y_px < self.y_px + self.height_px
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -63,7 +72,7 @@ def make_layout(image_width_px: int, image_height_px: int, canvas_height_px: int
     >>> make_layout(1242, 375, 720).camera
     Rect(x_px=0, y_px=40, width_px=1280, height_px=386)
     >>> make_layout(1280, 720, 720).camera
-    Rect(x_px=0, y_px=40, width_px=1208, height_px=680)
+    Rect(x_px=0, y_px=40, width_px=1209, height_px=680)
     """
     height = _even(canvas_height_px)
     scale = height / _DESIGN_HEIGHT_PX

@@ -10,7 +10,8 @@ from perception.geometry import box_corners
 from perception.mapping.birdseye import BirdsEyeMap
 from perception.mapping.render import map_crop
 from perception.sinks.overlays import class_colour
-from perception.sinks.sink import MAP_METRES_ACROSS, MapDrawing, MapView
+from perception.sinks.sink import MapDrawing, MapView, map_scale
+from perception.sinks.track_boxes import track_boxes3d
 from perception.types import FrameResult
 
 __all__ = ["make_map_view"]
@@ -34,8 +35,9 @@ def make_map_view(layer: BirdsEyeMap) -> MapView:
         snapshot, path_xyz_m = layer.grid.snapshot(), layer.path_xyz_m[-_PATH_FRAMES:]
 
         def draw(width_px: int, height_px: int) -> npt.NDArray[np.uint8]:
+            across_m = min(width_px, height_px) / map_scale(width_px, height_px)
             picture, pixel_from_world = map_crop(
-                snapshot, result.world_SE3_ego, path_xyz_m, width_px, height_px, MAP_METRES_ACROSS
+                snapshot, result.world_SE3_ego, path_xyz_m, width_px, height_px, across_m
             )
             picture = np.ascontiguousarray(picture)
             _draw_tracks(picture, result, pixel_from_world)
@@ -50,17 +52,11 @@ def make_map_view(layer: BirdsEyeMap) -> MapView:
 def _draw_tracks(
     picture: npt.NDArray[np.uint8], result: FrameResult, pixel_from_world: npt.NDArray[np.float64]
 ) -> None:
-    """Footprints: of tracks where they are tracked in 3D, else of the detections that they follow."""
-    tracks = result.tracks
-    boxes, rows = tracks.boxes3d, np.arange(len(tracks))
-    if boxes is None:
-        boxes, rows = result.boxes3d, tracks.detection_rows
-    for class_id, row in zip(tracks.class_ids.tolist(), rows.tolist(), strict=True):
-        if row < 0 or boxes.scores[row] <= 0:
-            continue
-        one = slice(row, row + 1)
-        footprint = box_corners(boxes.centers_ego[one], boxes.sizes_lwh[one], boxes.yaws[one])[0, :4, :2]
-        _fill(picture, _to_pixels(footprint, result, pixel_from_world), class_colour(class_id))
+    boxes = track_boxes3d(result)
+    corners = box_corners(boxes.centers_ego, boxes.sizes_lwh, boxes.yaws)
+    for row in np.flatnonzero(boxes.scores > 0):
+        footprint = _to_pixels(corners[row, :4, :2], result, pixel_from_world)
+        _fill(picture, footprint, class_colour(int(result.tracks.class_ids[row])))
 
 
 def _to_pixels(

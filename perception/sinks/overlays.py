@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from perception.classes import OBJECT_CLASSES, OBJECT_COLOURS_RGB, SEMANTIC_CLASSES, SEMANTIC_COLOURS_RGB
 from perception.kernels.drawing import tint
+from perception.sinks.layout import Rect
 from perception.sinks.text import Colour, put_text, text_size
 from perception.types import FrameResult
 
@@ -76,6 +77,7 @@ def draw_overlays(result: FrameResult, width_px: int, height_px: int, trails: Tr
     _draw_loose_detections(picture, result, to_picture)
     _draw_keypoints(picture, result, to_picture, scale)
     _draw_tracks(picture, result, to_picture, scale)
+    _draw_tags(picture, result, to_picture, scale)
     return picture
 
 
@@ -121,28 +123,38 @@ def _draw_tracks(picture: Image, result: FrameResult, to_picture: npt.NDArray[np
             continue
         upper_left, lower_right = _fixed(corners)
         cv2.rectangle(picture, upper_left, lower_right, colour, max(1, round(2 * scale)), cv2.LINE_AA, _SHIFT)
-        name = OBJECT_CLASSES[class_id].replace("_", " ")
-        label = f"{name} {tracks.track_ids[row]}  {tracks.scores[row]:.2f}"
-        text_height = 14 * scale
-        # a small box carries its id alone, so that far cars do not hide the road behind their labels
-        if text_size(label, text_height)[0] > 1.6 * (corners[1, 0] - corners[0, 0]):
-            label = f"{tracks.track_ids[row]}"
-        _tag(picture, label, corners[0], colour, text_height)
 
 
-def _tag(picture: Image, label: str, corner: npt.NDArray[np.float64], colour: Colour, text_height: float) -> None:
-    """A filled label that sits on a box, or inside it at the upper edge of the picture."""
-    width, height = text_size(label, text_height)
+def _draw_tags(picture: Image, result: FrameResult, to_picture: npt.NDArray[np.float64], scale: float) -> None:
+    """Class, id and score of tracks; the nearest choose their place first, and none hides another."""
+    tracks, text_height = result.tracks, 14 * scale
     pad = max(2, round(text_height * 0.25))
-    tag_height = height + 2 * pad
-    x = int(np.clip(round(corner[0]), 0, max(0, picture.shape[1] - width - 2 * pad)))
-    y = round(corner[1]) - tag_height
-    if y < 0:
-        y = max(0, round(corner[1]))
-    cv2.rectangle(picture, (x, y), (x + width + 2 * pad, y + tag_height), colour, -1)
+    taken: list[Rect] = []
+    for row in np.argsort(-tracks.boxes_xyxy[:, 3], kind="stable").tolist():
+        if tracks.detection_rows[row] < 0:
+            continue
+        (x1, y1), (x2, _) = (tracks.boxes_xyxy[row].reshape(2, 2) * to_picture).tolist()
+        class_id, track_id = int(tracks.class_ids[row]), int(tracks.track_ids[row])
+        whole = f"{OBJECT_CLASSES[class_id].replace('_', ' ')} {track_id}  {tracks.scores[row]:.2f}"
+        for label in (whole, str(track_id)):
+            width, height = (length + 2 * pad for length in text_size(label, text_height))
+            # a far car must not hide the road behind its label
+            if label == whole and width > 1.7 * (x2 - x1):
+                continue
+            left = int(np.clip(round(x1), 0, max(0, picture.shape[1] - width)))
+            top = round(y1) - height if y1 >= height else max(0, round(y1))
+            place = Rect(left, top, width, height)
+            if not any(place.overlaps(other) for other in taken):
+                taken.append(place)
+                colour = class_colour(class_id)
+                cv2.rectangle(picture, (left, top), (left + width, top + height), colour, -1)
+                put_text(picture, label, left + pad, top + height - pad, text_height, _ink_on(colour))
+                break
+
+
+def _ink_on(colour: Colour) -> Colour:
     luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
-    ink = (16, 18, 22) if luminance > 120 else (255, 255, 255)
-    put_text(picture, label, x + pad, y + tag_height - pad, text_height, ink)
+    return (16, 18, 22) if luminance > 120 else (255, 255, 255)
 
 
 def _dashed_box(picture: Image, corners: npt.NDArray[np.float64], colour: Colour, dash_px: int) -> None:

@@ -58,5 +58,5 @@ class PosesSink:
 
 
 def _kitti_row(first_SE3_cam: SE3) -> str:
-    # adding 0.0 turns -0.0 into 0.0
-    return " ".join(f"{value:.9e}" for value in (first_SE3_cam.matrix[:3] + 0.0).ravel()) + "\n"
+    # a picometre is rounding error; adding 0.0 turns -0.0 into 0.0
+    return " ".join(f"{value:.9e}" for value in (first_SE3_cam.matrix[:3].round(12) + 0.0).ravel()) + "\n"

@@ -13,7 +13,7 @@ from perception.classes import OBJECT_CLASSES
 from perception.datasets.drive import Reading
 from perception.sinks.layout import Layout, Rect, make_layout
 from perception.sinks.overlays import class_colour, draw_overlays
-from perception.sinks.sink import MAP_METRES_ACROSS, MapDrawing, MapView
+from perception.sinks.sink import MapDrawing, MapView, map_scale
 from perception.sinks.text import Colour, put_text
 from perception.types import FrameResult
 
@@ -44,7 +44,7 @@ class Painter:
         title: shown in the header, such as the drive's name.
         height_px: canvas height.
         deadline_ms: time that a frame may take, 0 for none.
-        expected_frames: how many frames will come, or None.
+        frame_count: how many frames the drive has, or None.
         map_view: shows the map around a frame's vehicle, or None.
     """
 
@@ -53,20 +53,19 @@ class Painter:
         title: str,
         height_px: int,
         deadline_ms: float = 0.0,
-        expected_frames: int | None = None,
+        frame_count: int | None = None,
         map_view: MapView | None = None,
     ) -> None:
         self._title = title
         self._height_px = height_px
         self._deadline_ms = deadline_ms
-        self._expected_frames = expected_frames
+        self._frame_count = frame_count
         self._map_view = map_view
         self._layout: Layout | None = None
         self._maps: dict[int, MapDrawing] = {}
         self._lock = threading.Lock()
         self._trails: dict[int, deque[tuple[float, float]]] = {}
         self._followed: FrameResult | None = None
-        self._count = 0
         self._first_timestamp_ns: int | None = None
         self._painted: FrameResult | None = None
         self._canvas: Image | None = None
@@ -92,7 +91,6 @@ class Painter:
         if result is self._followed:
             return
         self._followed = result
-        self._count += 1
         if self._first_timestamp_ns is None:
             self._first_timestamp_ns = result.frame.timestamp_ns
         tracks = result.tracks
@@ -175,9 +173,9 @@ class Painter:
         gap = round(22 * layout.scale)
         x = round(12 * layout.scale)
         x += put_text(canvas, self._title, x, baseline, size, _INK, bold=True) + gap
-        of = "" if self._expected_frames is None else f" / {self._expected_frames}"
+        of = "" if self._frame_count is None else f" / {self._frame_count}"
         x += put_text(canvas, f"frame {result.frame.name}", x, baseline, size, _FAINT) + gap
-        x += put_text(canvas, f"{self._count}{of}", x, baseline, size, _FAINT) + gap
+        x += put_text(canvas, f"{result.frame.index + 1}{of}", x, baseline, size, _FAINT) + gap
         seconds = (result.frame.timestamp_ns - (self._first_timestamp_ns or 0)) / 1e9
         put_text(canvas, f"{seconds:.1f} s", x, baseline, size, _FAINT)
         total_ms = result.timings_ms.get("total")
@@ -235,7 +233,7 @@ class Painter:
 
 def _draw_scale(canvas: Image, area: Rect, scale: float) -> None:
     """A bar of ten metres in the map's lower left corner."""
-    length = round(10 * min(area.width_px, area.height_px) / MAP_METRES_ACROSS)
+    length = round(10 * map_scale(area.width_px, area.height_px))
     x, y = area.x_px + round(14 * scale), area.y_px + area.height_px - round(14 * scale)
     tick = max(2, round(4 * scale))
     for start, end in (((x, y), (x + length, y)), ((x, y - tick), (x, y)), ((x + length, y - tick), (x + length, y))):

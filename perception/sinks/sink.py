@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,12 @@ from perception.datasets.drive import DriveInfo, Gap, Reading
 from perception.models.weights_used import WeightsUsed
 from perception.types import FrameResult
 
-__all__ = ["MAP_METRES_ACROSS", "MapDrawing", "MapView", "RunContext", "RunSummary", "Sink"]
+__all__ = ["MapDrawing", "MapView", "RunContext", "RunSummary", "Sink", "map_scale"]
 
-# what the smaller side of a map's picture spans
-MAP_METRES_ACROSS = 36.0
+# a square picture of the map spans that; others show as large an area
+_MAP_SPAN_M = 56.0
 
-# (width_px, height_px) -> (height, width, 3) u8: the map around the vehicle, heading up
+# (width_px, height_px) -> (height, width, 3) u8: the map around the vehicle, heading up, at ``map_scale``
 MapDrawing = Callable[[int, int], npt.NDArray[np.uint8]]
 
 # takes the map as it stands after a frame, at once, and returns a function that draws it, in any thread and later
@@ -60,15 +61,6 @@ class RunContext:
     count: int | None = None
     show: bool = False
 
-    @property
-    def expected_frames(self) -> int | None:
-        """How many readings will come, or None for a live source."""
-        total = self.drive.frame_count
-        if total is None:
-            return self.count
-        rest = max(0, -(-(total - self.start) // self.step))
-        return rest if self.count is None else min(rest, self.count)
-
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
@@ -91,6 +83,15 @@ class RunSummary:
     notes: tuple[str, ...] = ()
     map_picture: Path | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
+
+
+def map_scale(width_px: int, height_px: int) -> float:
+    """Pixels per metre of a map's picture of that size.
+
+    >>> map_scale(560, 560)
+    10.0
+    """
+    return math.sqrt(width_px * height_px) / _MAP_SPAN_M
 
 
 @runtime_checkable

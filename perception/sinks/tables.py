@@ -13,6 +13,7 @@ from perception.classes import OBJECT_CLASSES
 from perception.datasets.drive import Reading
 from perception.sinks.aside import GrowingFile
 from perception.sinks.sink import RunContext, RunSummary
+from perception.sinks.track_boxes import track_boxes3d
 from perception.types import FrameResult
 
 __all__ = ["FramesTable", "TracksTable"]
@@ -95,8 +96,8 @@ class _Table:
 class TracksTable:
     """Writes tracks.parquet: one row per track and frame, those that coast included.
 
-    Columns of a 3D box and of a velocity in the world are null where the tracker knows none; likewise the velocity in
-    the image.
+    A 3D box is null where none is known. A tracker in 3D has velocities in the world, an image tracker in the image;
+    the other columns are null.
 
     Args:
         context: the run.
@@ -125,10 +126,9 @@ class TracksTable:
             "age_frames": tracks.ages,
         }
         columns |= dict(zip(("x1_px", "y1_px", "x2_px", "y2_px"), tracks.boxes_xyxy.T, strict=True))
-        if tracks.boxes3d is None:
-            columns |= dict(zip(("vu_pxps", "vv_pxps"), tracks.velocities.T, strict=True))
-        else:
-            columns |= _columns_3d(result)
+        columns |= _columns_3d(result)
+        velocity = ("vu_pxps", "vv_pxps") if tracks.boxes3d is None else tuple(f"v{axis}_world_mps" for axis in "xyz")
+        columns |= dict(zip(velocity, tracks.velocities.T, strict=True))
         arrays = [pa.array(columns[field.name], field.type) for field in _TRACKS_SCHEMA]
         self._table.add(pa.RecordBatch.from_arrays(arrays, schema=_TRACKS_SCHEMA))
 
@@ -225,9 +225,7 @@ class FramesTable:
 
 def _columns_3d(result: FrameResult) -> dict[str, Any]:
     """3D columns of a frame's tracks; rows without a 3D box are null."""
-    tracks, boxes = result.tracks, result.tracks.boxes3d
-    if boxes is None:
-        return {}
+    boxes = track_boxes3d(result)
     unknown = boxes.scores <= 0
     centers_world = result.world_SE3_ego.apply(boxes.centers_ego)
     headings = np.stack([np.cos(boxes.yaws), np.sin(boxes.yaws), np.zeros(len(boxes))]).T
@@ -239,7 +237,6 @@ def _columns_3d(result: FrameResult) -> dict[str, Any]:
     for i, axis in enumerate("xyz"):
         columns[f"{axis}_ego_m"] = boxes.centers_ego[:, i]
         columns[f"{axis}_world_m"] = centers_world[:, i]
-        columns[f"v{axis}_world_mps"] = tracks.velocities[:, i]
     for i, name in enumerate(("length_m", "width_m", "height_m")):
         columns[name] = boxes.sizes_lwh[:, i]
     return {name: pa.array(values, _TRACKS_SCHEMA.field(name).type, mask=unknown) for name, values in columns.items()}
