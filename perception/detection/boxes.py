@@ -21,6 +21,8 @@ def within_image(
 ) -> Detections:
     """Clips boxes to the image and leaves out those of which less than a pixel's width or height is inside it.
 
+    Rows that are not finite are left out too: a network with damaged numbers sees nothing.
+
     Args:
         boxes_xyxy: (N, 4) f32 px.
         scores: (N,) f32.
@@ -30,7 +32,8 @@ def within_image(
     """
     height_px, width_px = image_size_hw
     clipped = np.clip(boxes_xyxy, 0, np.array([width_px, height_px, width_px, height_px], np.float32))
-    inside = (clipped[:, 2:] - clipped[:, :2] >= _MIN_SIDE_PX).all(axis=1)
+    # false for NaN
+    inside = (clipped[:, 2:] - clipped[:, :2] >= _MIN_SIDE_PX).all(axis=1) & np.isfinite(scores)
     return Detections(
         clipped[inside], scores[inside], class_ids[inside], None if keypoints is None else keypoints[inside]
     )

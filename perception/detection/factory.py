@@ -20,10 +20,10 @@ _Maker = Callable[[DetectionConfig, "StreetNetwork | None", str, int], Detector]
 
 # The imports are inside, since torch takes seconds to load and the ONNX detector does without it.
 def _network(settings: DetectionConfig, network: StreetNetwork | None, device: str, threads: int) -> Detector:
-    from perception.detection.network import NetworkDetector
-
     if network is None:
         raise ConfigError('detection.source = "network": found no network loaded; expected the embedded one')
+    from perception.detection.network import NetworkDetector
+
     return NetworkDetector(network, settings)
 
 

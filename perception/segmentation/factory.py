@@ -22,10 +22,10 @@ _InstanceMaker = Callable[[SegmentationConfig, "StreetNetwork | None", str, int,
 def _network_semantic(
     settings: SegmentationConfig, network: StreetNetwork | None, device: str, threads: int
 ) -> SemanticSegmenter:
-    from perception.segmentation.network import NetworkSemantic
-
     if network is None:
         raise ConfigError('segmentation.semantic = "network": found no network loaded; expected the embedded one')
+    from perception.segmentation.network import NetworkSemantic
+
     return NetworkSemantic(network)
 
 
@@ -44,10 +44,10 @@ def _network_instances(
     threads: int,
     detector: Detector | None,
 ) -> InstanceSegmenter:
-    from perception.segmentation.network import NetworkInstances
-
     if network is None:
         raise ConfigError('segmentation.instance = "network": found no network loaded; expected the embedded one')
+    from perception.segmentation.network import NetworkInstances
+
     return NetworkInstances(network)
 
 
