@@ -91,8 +91,10 @@ def letterbox(
     cv2.resize(
         image_rgb, (inner_width, inner_height), dst=field[:inner_height, :inner_width], interpolation=cv2.INTER_LINEAR
     )
-    blob: npt.NDArray[np.float32] = cv2.dnn.blobFromImage(field, swapRB=True)
-    return blob, np.array([inner_width / width, inner_height / height], np.float32)
+    blob_bgr = np.empty((1, 3, height_px, width_px), np.float32)
+    for channel, plane in enumerate(reversed(cv2.split(field))):
+        blob_bgr[0, channel] = plane
+    return blob_bgr, np.array([inner_width / width, inner_height / height], np.float32)
 
 
 def _fault_of(outputs: list[npt.NDArray[Any]], height_px: int, width_px: int) -> str:
