@@ -71,7 +71,7 @@ def _table(info: DriveInfo, shown_gaps: int | None) -> Table:
     if info.camera is not None:
         for name, value in _camera_rows(info.camera):
             row(name, value)
-    row("poses", info.pose_source or "none: they are to be estimated")
+    row("poses", info.pose_source or "none given")
     row("labels", info.labels or "none")
     for note in info.notes:
         row("note", note)

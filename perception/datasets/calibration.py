@@ -131,7 +131,7 @@ def _load_json(path: Path) -> dict[str, Any]:
 def _from_values(path: Path, values: dict[str, Any]) -> PinholeCamera:
     for key in values:
         if key not in _REQUIRED + _OPTIONAL:
-            near = difflib.get_close_matches(key, _REQUIRED + _OPTIONAL, n=1)
+            near = difflib.get_close_matches(key, _REQUIRED + _OPTIONAL, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_REQUIRED + _OPTIONAL)}"
             raise CalibrationError(f"{path}: unknown key {key}; {hint}")
     missing = [key for key in _REQUIRED if key not in values]
