@@ -94,10 +94,13 @@ def _damage(data: bytes) -> str | None:
 
 
 def _jpeg_damage(data: bytes) -> str | None:
-    # inside compressed data 0xff is always followed by 0, so the end marker after the scan's start is unmistakable;
-    # the marker of an embedded thumbnail comes before it
-    scan = data.rfind(b"\xff\xda")
-    if scan < 0 or data.rfind(b"\xff\xd9") < scan:
+    # segments before the compressed data may hold a thumbnail with markers of its own: they are stepped over
+    position = 2
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
+        fill = data[position + 1 : position + 2] == b"\xff"
+        position += 1 if fill else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    # inside compressed data 0xff is followed by 0, so what follows there is unmistakably the end
+    if data[position : position + 2] != b"\xff\xda" or data.find(b"\xff\xd9", position) < 0:
         return f"truncated JPEG: no end-of-image marker in its {len(data)} bytes"
     return None
 

@@ -36,6 +36,8 @@ def open_kitti_odometry(path: str, calib: Path | None) -> Drive:
         folder = only_one(folder, "KITTI odometry sequence", _sequences_below(folder))
     number = next(n for n in CAMERA_ORDER if (folder / f"image_{n}").is_dir())
 
+    calibration_file = folder / "calib.txt"
+
     def poses(calibration: KittiCalibration, numbers: range) -> GivenPoses | None:
         sequence = folder.absolute()
         candidates = (sequence / "poses.txt", sequence.parent.parent / "poses" / f"{sequence.name}.txt")
@@ -52,7 +54,9 @@ def open_kitti_odometry(path: str, calib: Path | None) -> Drive:
             camera_number=number,
             camera_name=f"image_{number}",
             lidar_folder=folder / "velodyne",
-            load_calibration=lambda: load_benchmark_calibration(folder / "calib.txt", number),
+            lidar_name="velodyne",
+            calibration=calibration_file,
+            load_calibration=lambda: load_benchmark_calibration(calibration_file, number),
             times=lambda numbers: read_times(folder / "times.txt", numbers),
             poses=poses,
             labels=folder / "labels",

@@ -47,6 +47,8 @@ def open_kitti_raw(path: str, calib: Path | None) -> Drive:
     days = (folder.absolute().parent, folder.resolve().parent)
     day = next((day for day in days if (day / "calib_cam_to_cam.txt").exists()), days[0])
 
+    calibration_file = day / "calib_cam_to_cam.txt"
+
     def poses(calibration: KittiCalibration, numbers: range) -> GivenPoses | str | None:
         oxts = folder / "oxts" / "data"
         if not oxts.is_dir():
@@ -67,7 +69,9 @@ def open_kitti_raw(path: str, calib: Path | None) -> Drive:
             camera_number=number,
             camera_name=f"image_{number:02d}",
             lidar_folder=folder / "velodyne_points" / "data",
-            load_calibration=lambda: load_raw_calibration(day / "calib_cam_to_cam.txt", number),
+            lidar_name="velodyne_points",
+            calibration=calibration_file,
+            load_calibration=lambda: load_raw_calibration(calibration_file, number),
             times=lambda numbers: read_times(folder / f"image_{number:02d}" / "timestamps.txt", numbers),
             poses=poses,
             labels=folder / "tracklet_labels.xml",

@@ -53,6 +53,8 @@ def open_kitti_tracking(path: str, calib: Path | None) -> Drive:
     if number is None:
         raise DriveError(f"{root}: expected pictures in image_02/{sequence} but found {listing(root)}")
 
+    calibration_file = root / "calib" / f"{sequence}.txt"
+
     def poses(calibration: KittiCalibration, numbers: range) -> GivenPoses | str | None:
         oxts = root / "oxts" / f"{sequence}.txt"
         if not oxts.exists():
@@ -70,7 +72,9 @@ def open_kitti_tracking(path: str, calib: Path | None) -> Drive:
             camera_number=number,
             camera_name=f"image_{number:02d}",
             lidar_folder=_first_folder(root / "velodyne" / sequence, root / "velodyne_reduced" / sequence),
-            load_calibration=lambda: load_benchmark_calibration(root / "calib" / f"{sequence}.txt", number),
+            lidar_name="velodyne",
+            calibration=calibration_file,
+            load_calibration=lambda: load_benchmark_calibration(calibration_file, number),
             times=steady_times,
             poses=poses,
             labels=root / "label_02" / f"{sequence}.txt",

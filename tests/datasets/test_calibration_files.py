@@ -174,5 +174,10 @@ def test_a_given_calibration_replaces_the_drives_own(tmp_path: Path) -> None:
         assert info.camera is not None
         assert info.camera.fx_px == 900
         assert info.calibration_source == str(file)
+    (tmp_path / "day" / "calib_cam_to_cam.txt").unlink()
+    info = open_drive(tmp_path / "day", file).info
+    assert info.camera is not None
+    assert info.sensors == ("camera image_02", "lidar velodyne_points")
+    assert any("calib_cam_to_cam.txt: calibration file is missing" in note for note in info.notes)
     with pytest.raises(CalibrationError, match=r"absent\.toml: expected a calibration file but there is none"):
         open_drive(tmp_path / "walk", tmp_path / "absent.toml")

@@ -244,6 +244,9 @@ def test_oxts_of_a_raw_drive_gives_poses_by_name(tmp_path: Path) -> None:
     (tmp_path / "calib_imu_to_velo.txt").write_text("calib_time: x\nR: 1 0 0 0 1 0 0 0 1\nT: -0.81 0.32 -0.8\n")
     (folder / "oxts" / "data" / "0000000002.txt").unlink()
     (folder / "oxts" / "data" / "0000000004.txt").write_text("49.0 8.4")
+    own = tmp_path / "own.json"
+    own.write_text('{"fx_px": 40, "fy_px": 40, "cx_px": 32, "cy_px": 24, "width_px": 64, "height_px": 48}')
+    assert open_drive(folder, own).info.pose_source == str(folder / "oxts")
     drive = open_drive(folder)
     assert drive.info.pose_source == str(folder / "oxts")
     assert [(gap.frame_name, gap.sensor) for gap in drive.info.gaps] == [

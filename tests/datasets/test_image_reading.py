@@ -61,6 +61,22 @@ def test_a_jpeg_with_a_thumbnail_is_truncated_where_its_own_end_is_missing(tmp_p
         read_image(file)
 
 
+def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(encoded(".jpg") + b"a trailer \xff\xda of some camera")
+    assert read_image(file).shape == picture(3).shape
+
+
+@pytest.mark.parametrize("options", [[cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]])
+def test_jpegs_of_other_kinds_are_whole_until_cut(tmp_path: Path, options: list[int]) -> None:
+    file = tmp_path / "a.jpg"
+    cv2.imwrite(str(file), picture(3), options)
+    assert read_image(file).shape == picture(3).shape
+    file.write_bytes(file.read_bytes()[:-2])
+    with pytest.raises(DamagedError, match="truncated JPEG"):
+        read_image(file)
+
+
 def test_a_flipped_bit_in_a_png_fails_its_checksum(tmp_path: Path) -> None:
     data = bytearray(encoded(".png"))
     data[len(data) // 2] ^= 1
