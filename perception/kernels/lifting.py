@@ -9,13 +9,15 @@ from numba import njit
 __all__ = ["fit_boxes"]
 
 _ANGLES = 45
+# the nearest stretch that holds this share of the most crowded one's points is taken for the object
+NEARER_SHARE = 0.5
 
 
 @njit(
     "void(f4[:,::1], i4[:,::1], f8[:,::1], f8[:,::1], f8, f8, f8, f8, f8, i8[::1], f4[:,:,::1])", cache=True, nogil=True
 )
 def _gather(depth_m, rows, ego_R_cam, ego_t_cam, fx, fy, cx, cy, max_range_m, counts, points):  # type: ignore[no-untyped-def]
-    """Ego points of each detection; when a detection has more than fit, later ones replace earlier ones in turn."""
+    """Ego points of each detection; of more than fit, every one has the same chance to stay (reservoir sampling)."""
     capacity = points.shape[1]
     for v in range(depth_m.shape[0]):
         for u in range(depth_m.shape[1]):
@@ -26,29 +28,40 @@ def _gather(depth_m, rows, ego_R_cam, ego_t_cam, fx, fy, cx, cy, max_range_m, co
             if not (depth > 0.0 and depth <= max_range_m):
                 continue
             x, y = (u - cx) / fx * depth, (v - cy) / fy * depth
-            k = counts[row] % capacity
+            k = counts[row]
+            counts[row] += 1
+            if k >= capacity:
+                # a fixed hash (the 32-bit finaliser of MurmurHash3) for a random number, so that two runs agree
+                k = ((k ^ (k >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
+                k = ((k ^ (k >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
+                k = (k ^ (k >> 16)) % counts[row]
+                if k >= capacity:
+                    continue
             for axis in range(3):
                 points[row, k, axis] = (
                     ego_R_cam[axis, 0] * x + ego_R_cam[axis, 1] * y + ego_R_cam[axis, 2] * depth + ego_t_cam[axis, 0]
                 )
             points[row, k, 3] = np.sqrt(points[row, k, 0] ** 2 + points[row, k, 1] ** 2)
-            counts[row] += 1
 
 
 @njit("i8(f4[:,::1], i8, f8)", cache=True, nogil=True)
 def _keep_densest(points, count, window_m):  # type: ignore[no-untyped-def]
     """Moves the points of the most crowded stretch of range, ``window_m`` long, to the front; returns how many.
 
-    A mask's rim holds background seen past the object; it lies far behind and is thin.
+    A mask's rim holds background seen past the object, which lies behind it and may hold more points than a far
+    object itself; so a nearer stretch wins over one that is not clearly more crowded.
     """
     ranges = np.sort(points[:count, 3])
-    best, best_start, end = 0, 0, 0
+    best, end = 0, 0
+    crowd = np.empty(count, dtype=np.int64)
     for start in range(count):
         while end < count and ranges[end] <= ranges[start] + window_m:
             end += 1
-        # nearer stretches win over equally crowded ones behind them
-        if end - start > best:
-            best, best_start = end - start, start
+        crowd[start] = end - start
+        best = max(best, crowd[start])
+    best_start = 0
+    while crowd[best_start] < NEARER_SHARE * best:
+        best_start += 1
     low, high = ranges[best_start], ranges[best_start] + window_m
     kept = 0
     for i in range(count):
