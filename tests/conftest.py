@@ -1,4 +1,4 @@
-"""Shared fixtures. Real frames are read from ``$PERCEPTION_DATA`` or ``../shared/data``; tests skip where they are absent."""
+"""Shared fixtures. Real frames are read from ``$PERCEPTION_DATA`` or ``../shared/data``; without them tests skip."""
 
 from __future__ import annotations
 

@@ -41,11 +41,9 @@ def test_the_majority_leads_and_full_counts_are_halved() -> None:
 
 def test_pixels_outside_the_image_are_refused() -> None:
     votes, best = fresh(4)
+    outside, place = np.array([[2, 0]], np.int32), np.zeros((1, 2), np.float32)
     with pytest.raises(ValueError, match="must lie within the image"):
-        vote_ground(
-            np.zeros((2, 2), np.uint8), np.array([[2, 0]], np.int32), np.zeros((1, 2), np.float32), mask(0), 0, (0, 0), 1.0,
-            votes, best,
-        )  # fmt: skip
+        vote_ground(np.zeros((2, 2), np.uint8), outside, place, mask(0), 0, (0, 0), 1.0, votes, best)
 
 
 def test_an_obstacle_stands_where_its_foot_meets_the_road() -> None:

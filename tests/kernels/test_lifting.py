@@ -67,8 +67,8 @@ def test_too_few_points_give_no_box() -> None:
     rows = np.full((10, 10), -1, np.int32)
     depth[0, :4], rows[0, :4] = 5.0, 0
     assert lift(depth, rows, [4, 2, 1.5])[7] == 0
-    assert fit_boxes(
-        depth, np.full((10, 10), -1, np.int32), MATRIX, EGO_R_CAM, CAMERA_M, np.zeros((0, 3)), np.zeros(0, bool), 5, 80.0
-    ).shape == (0, 8)  # fmt: skip
+    nothing = np.full((10, 10), -1, np.int32)
+    none = fit_boxes(depth, nothing, MATRIX, EGO_R_CAM, CAMERA_M, np.zeros((0, 3)), np.zeros(0, bool), 5, 80.0)
+    assert none.shape == (0, 8)
     with pytest.raises(ValueError, match="must be below 1 but holds 3"):
         lift(depth, np.full((10, 10), 3, np.int32), [4, 2, 1.5])
