@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,7 +110,9 @@ def _palette_indices(path: Path) -> Image:
         return np.asarray(image)
 
 
-def in_pairs(pairs: Sequence[tuple[str, Path, Path]], work: Any, threads: int = 2) -> Iterator[tuple[str, Any]]:
+def in_pairs(
+    pairs: Sequence[tuple[str, Path, Path]], work: Callable[[str, Path, Path], Result], threads: int = 2
+) -> Iterator[tuple[str, Result]]:
     """Runs ``work(name, gt_path, pred_path)`` over the pairs in threads, giving results in order.
 
     No more than a few pairs are in memory at a time.
