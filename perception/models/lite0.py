@@ -1,10 +1,11 @@
 """EfficientNet-Lite0 as a feature extractor, ready for ImageNet weights.
 
-Tan and Le, "EfficientNet", ICML 2019; the Lite variant drops squeeze-and-excite and uses ReLU6. Layer order, padding and
-batch-norm epsilon are those of TensorFlow, so published weights load by position.
+Tan and Le, "EfficientNet", ICML 2019; the Lite variant drops squeeze-and-excite and uses ReLU6. Layer order, padding
+and batch-norm epsilon are those of TensorFlow, so published weights load by position.
 
-Batch norm is frozen: its statistics stay ImageNet's and are multiplied into the convolution's weights on the fly, which
-gives the outputs of ``eval()`` mode, keeps the conditioning of normalised weights in training, and costs nothing per pixel.
+Batch norm is frozen: its statistics stay ImageNet's and are multiplied into the convolution's weights on the fly. That
+gives the outputs of ``eval()`` mode, keeps the conditioning of normalised weights in training, and costs nothing per
+pixel.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class FrozenNormConv(nn.Module):
     depthwise: ConvFunction = staticmethod(_depthwise)
     """Replaced by training with a version whose backward pass is faster on a CPU."""
 
+    mean: Tensor
+    variance: Tensor
+
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, relu6: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs // groups, kernel, kernel))
@@ -85,7 +89,10 @@ class _InvertedResidual(nn.Module):
         super().__init__()
         wide = inputs * expansion
         layers = [] if expansion == 1 else [FrozenNormConv(inputs, wide, 1)]
-        layers += [FrozenNormConv(wide, wide, kernel, stride, groups=wide), FrozenNormConv(wide, outputs, 1, relu6=False)]
+        layers += [
+            FrozenNormConv(wide, wide, kernel, stride, groups=wide),
+            FrozenNormConv(wide, outputs, 1, relu6=False),
+        ]
         self.layers = nn.Sequential(*layers)
         self.residual = stride == 1 and inputs == outputs
 

@@ -11,32 +11,38 @@ agrees best with the box that the cell itself predicts.
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from perception.models.lite0 import FEATURE_CHANNELS, FrozenNormConv, Lite0
+from perception.models.street_layout import BOX_STRIDES
 
-__all__ = ["ARCHITECTURE", "BOX_STRIDES", "CUE_SCALE_PX", "DENSE_STRIDE", "IMAGENET_MEAN", "IMAGENET_STD", "StreetNet"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ConvNorm", "StreetNet"]
 
-ARCHITECTURE = "street-lite0-1"
-BOX_STRIDES = (8, 16, 32)
-DENSE_STRIDE = 4
-CUE_SCALE_PX = 8.0
-"""A cue of c stands for a distance of ``CUE_SCALE_PX * (exp(c) - 1)`` input pixels from the cell's centre to a box edge."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _PRIOR_PROBABILITY = 0.01  # of an object at a cell, before training: Lin et al., "Focal loss", ICCV 2017, section 4.1
 
 
-class _ConvNorm(nn.Sequential):
+class ConvNorm(nn.Sequential):
+    """Convolution, batch norm and, unless told otherwise, ReLU."""
+
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, relu: bool = True):
         layers: list[nn.Module] = [
             nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
             nn.BatchNorm2d(outputs),
         ]
         super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+    @property
+    def conv(self) -> nn.Conv2d:
+        """The convolution."""
+        return cast(nn.Conv2d, self[0])
 
 
 class _DepthwiseConv(nn.Module):
@@ -55,7 +61,7 @@ class _DepthwiseConv(nn.Module):
 
 class _SeparableConv(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, kernel: int = 3):
-        super().__init__(_DepthwiseConv(inputs, kernel), _ConvNorm(inputs, outputs))
+        super().__init__(_DepthwiseConv(inputs, kernel), ConvNorm(inputs, outputs))
 
 
 class _Context(nn.Module):
@@ -78,10 +84,11 @@ class _BoxHead(nn.Module):
         self.edge_branch = _SeparableConv(channels, channels)
         self.class_logits = nn.Conv2d(channels, classes, 1)
         self.log_edges = nn.Conv2d(channels, 4, 1)
-        nn.init.normal_(self.class_logits.weight, std=0.01)
-        nn.init.constant_(self.class_logits.bias, float(torch.logit(torch.tensor(_PRIOR_PROBABILITY))))
-        nn.init.normal_(self.log_edges.weight, std=0.01)
-        nn.init.constant_(self.log_edges.bias, 1.0)
+        prior_logit = math.log(_PRIOR_PROBABILITY / (1 - _PRIOR_PROBABILITY))
+        for layer, bias in ((self.class_logits, prior_logit), (self.log_edges, 1.0)):
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.constant_(layer.bias, bias)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, h, w) to (N, 4 + classes, h * w)."""
@@ -111,17 +118,17 @@ class StreetNet(nn.Module):
         self.semantic_classes = semantic_classes
         self.backbone = Lite0()
         c4, c8, c16, c32 = FEATURE_CHANNELS
-        self.lateral4 = _ConvNorm(c4, dense_channels, relu=False)
-        self.lateral8 = _ConvNorm(c8, channels, relu=False)
-        self.lateral16 = _ConvNorm(c16, channels, relu=False)
-        self.lateral32 = _ConvNorm(c32, channels)
+        self.lateral4 = ConvNorm(c4, dense_channels, relu=False)
+        self.lateral8 = ConvNorm(c8, channels, relu=False)
+        self.lateral16 = ConvNorm(c16, channels, relu=False)
+        self.lateral32 = ConvNorm(c32, channels)
         self.context = _Context(channels)
-        self.merge16 = _ConvNorm(channels, channels, 3)
+        self.merge16 = ConvNorm(channels, channels, 3)
         self.merge8 = nn.Sequential(_SeparableConv(channels, channels, 5), _SeparableConv(channels, channels))
-        self.down16 = _ConvNorm(channels, channels, 3, stride=2)
-        self.down32 = _ConvNorm(channels, channels, 3, stride=2)
+        self.down16 = ConvNorm(channels, channels, 3, stride=2)
+        self.down32 = ConvNorm(channels, channels, 3, stride=2)
         self.box_heads = nn.ModuleList(_BoxHead(channels, object_classes) for _ in BOX_STRIDES)
-        self.reduce8 = _ConvNorm(channels, dense_channels, relu=False)
+        self.reduce8 = ConvNorm(channels, dense_channels, relu=False)
         self.dense = nn.Sequential(
             _SeparableConv(dense_channels, dense_channels, 5), _SeparableConv(dense_channels, dense_channels, 3)
         )

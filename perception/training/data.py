@@ -1,6 +1,6 @@
 """Training images with the labels that each data set has; what it lacks is marked as unknown, never as absent.
 
-Everything is decoded and reduced once and kept in memory as bytes, since reading again would take longer than a training step.
+Everything is decoded and reduced once and kept in memory as bytes, since decoding again would slow every step.
 """
 
 from __future__ import annotations
@@ -186,7 +186,9 @@ def _semantic_from_boxes(image: npt.NDArray[np.uint8], boxes: LabelledBoxes) -> 
             continue
         side, above, below = (0.22, 0.3, 0.25) if thing == "car" else (0.38, 0.15, 0.35)
         width, height = x2 - x1, y2 - y1
-        core = np.s_[int(y1 + above * height) : int(y2 - below * height), int(x1 + side * width) : int(x2 - side * width)]
+        core = np.s_[
+            int(y1 + above * height) : int(y2 - below * height), int(x1 + side * width) : int(x2 - side * width)
+        ]
         semantic[core] = CAMVID_CLASSES.index(thing)
     return semantic
 
@@ -204,7 +206,9 @@ def _boxes_from_pixels(taught: LabelledBoxes, semantic: npt.NDArray[np.uint8]) -
         ("traffic_sign", "sign", _MIN_SIGN_AREA_PX),
         ("cyclist", "bicyclist", _MIN_CYCLIST_AREA_PX),
     ):
-        count, _, stats, _ = cv2.connectedComponentsWithStats((semantic == CAMVID_CLASSES.index(camvid)).astype(np.uint8))
+        count, _, stats, _ = cv2.connectedComponentsWithStats(
+            (semantic == CAMVID_CLASSES.index(camvid)).astype(np.uint8)
+        )
         if count > 1:
             stats = stats[1:]
             boxes = np.stack(
@@ -215,7 +219,9 @@ def _boxes_from_pixels(taught: LabelledBoxes, semantic: npt.NDArray[np.uint8]) -
     # the published form has one class for signs and lights: a light may have been drawn as a sign
     lights = OBJECT_CLASSES.index("traffic_light")
     signs = parts[1] if len(parts) > 1 else _empty_boxes()
-    as_lights = LabelledBoxes(signs.boxes_xyxy, np.full(len(signs.class_ids), lights), np.ones(len(signs.ignored), bool))
+    as_lights = LabelledBoxes(
+        signs.boxes_xyxy, np.full(len(signs.class_ids), lights), np.ones(len(signs.ignored), bool)
+    )
     return _joined(*parts, as_lights)
 
 

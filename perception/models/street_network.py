@@ -1,0 +1,203 @@
+"""Runs the embedded network: one forward pass a frame, shared by every role that it serves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
+from perception.config import NetworkConfig
+from perception.errors import WeightsError
+from perception.models.device import resolve_device
+from perception.models.street_fold import folded_arrays
+from perception.models.street_layout import ARCHITECTURE
+from perception.models.weights import WeightsManifest, load_manifest, shipped_folder, verify
+from perception.models.weights_used import WeightsUsed
+from perception.types import Frame
+
+__all__ = ["StreetNetwork", "StreetOutput", "input_size"]
+
+Float32Array = npt.NDArray[np.float32]
+
+_SIZE_STEP_PX = 32
+_SAME_ASPECT = 0.05
+_FATAL_ONLY = 4
+
+_Forward = Callable[[npt.NDArray[np.uint8]], tuple[Float32Array, Float32Array]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreetOutput:
+    """What the network gave for one frame, as it came.
+
+    Attributes:
+        boxes: (4 + C, A) f32: logarithms of edge distances in strides, then class logits, for every cell.
+        semantic_logits: (S, h, w) f32 at ``DENSE_STRIDE`` input pixels per cell.
+        box_cues: (4, h, w) f32: log1p of the distances, in ``CUE_SCALE_PX``, to the edges of the cell's box.
+        input_hw: height and width of the network's input.
+        image_hw: height and width of the frame's image.
+    """
+
+    boxes: Float32Array
+    semantic_logits: Float32Array
+    box_cues: Float32Array
+    input_hw: tuple[int, int]
+    image_hw: tuple[int, int]
+
+
+class StreetNetwork:
+    """The embedded multi-task network.
+
+    On a CPU it runs in onnxruntime, on a GPU in torch; the weights are the same.
+
+    Attributes:
+        device: ``cpu`` or ``cuda:N``.
+        manifest: of the weights.
+        weights: for a run's record.
+        semantic_ids: (S,) u8 id in ``SEMANTIC_CLASSES`` of each semantic logit.
+        object_ids: (C,) i64 id in ``OBJECT_CLASSES`` of each box logit.
+    """
+
+    def __init__(self, settings: NetworkConfig, device: str = "auto"):
+        """Loads the weights.
+
+        Args:
+            settings: name or file of the weights, input size, threads (0: every core).
+            device: ``auto``, ``cpu`` or ``cuda[:N]``.
+
+        Raises:
+            DeviceError: a GPU was asked for that is not there.
+            WeightsError: the weights are missing, damaged or of another architecture.
+        """
+        self.device = resolve_device(device)
+        self.manifest = load_manifest(settings.weights)
+        verify(self.manifest, ARCHITECTURE)
+        self.weights = (WeightsUsed(self.manifest.name, str(self.manifest.path), self.manifest.sha256),)
+        self.semantic_ids = _ids(self.manifest, self.manifest.semantic_classes, SEMANTIC_CLASSES).astype(np.uint8)
+        self.object_ids = _ids(self.manifest, self.manifest.object_classes, OBJECT_CLASSES)
+        self._reference_hw = (settings.input_height_px, settings.input_width_px)
+        arrays = _arrays(self.manifest)
+        make = _onnx_forward if self.device == "cpu" else _torch_forward
+        self._forward: _Forward = make(self.manifest, arrays, self.device, settings.threads)
+        self._last: tuple[Frame, StreetOutput] | None = None
+
+    @property
+    def weights_name(self) -> str:
+        """The name of the weights."""
+        return self.manifest.name
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights' file."""
+        return self.manifest.sha256
+
+    def infer(self, frame: Frame) -> StreetOutput:
+        """One forward pass; asking again for the same frame costs nothing."""
+        if self._last is not None and self._last[0] is frame:
+            return self._last[1]
+        height, width = frame.image_rgb.shape[:2]
+        input_hw = input_size(height, width, self._reference_hw)
+        image = frame.image_rgb
+        if input_hw != (height, width):
+            image = np.asarray(cv2.resize(image, input_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+        boxes, dense = self._forward(image)
+        classes = len(self.semantic_ids)
+        output = StreetOutput(boxes, dense[:classes], dense[classes:], input_hw, (height, width))
+        self._last = (frame, output)
+        return output
+
+
+def input_size(image_height_px: int, image_width_px: int, reference_hw: tuple[int, int]) -> tuple[int, int]:
+    """The network's input for an image: of nearly its aspect ratio and nearly the reference's number of pixels.
+
+    Both sides are multiples of 32, so the image is stretched a little rather than padded.
+
+    >>> input_size(375, 1242, (256, 832))
+    (256, 832)
+    >>> input_size(360, 480, (256, 832))
+    (384, 512)
+    """
+    aspect = image_width_px / image_height_px
+    if abs(np.log(aspect * reference_hw[0] / reference_hw[1])) < _SAME_ASPECT:
+        return reference_hw
+    pixels = reference_hw[0] * reference_hw[1]
+    best, least = reference_hw, np.inf
+    for height in range(_SIZE_STEP_PX, 4 * int(pixels**0.5) + 1, _SIZE_STEP_PX):
+        for width in {
+            max(_SIZE_STEP_PX, int(height * aspect / _SIZE_STEP_PX + step) * _SIZE_STEP_PX) for step in (0, 1)
+        }:
+            stretch = abs(np.log(width / height / aspect))
+            # a stretch harms more than a few pixels more or fewer
+            cost = 3 * stretch + abs(np.log(height * width / pixels))
+            if cost < least:
+                best, least = (height, width), cost
+    return best
+
+
+def _ids(manifest: WeightsManifest, names: tuple[str, ...], known: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise WeightsError(
+            f"{manifest.path.with_suffix('.json')}: found classes {', '.join(unknown) or 'none'}; expected some of "
+            f"{', '.join(known)}"
+        )
+    return np.array([known.index(name) for name in names], np.int64)
+
+
+def _arrays(manifest: WeightsManifest) -> dict[str, Float32Array]:
+    try:
+        state = load_file(manifest.path)
+    except SafetensorError as error:
+        raise WeightsError(f"{manifest.path}: expected a safetensors file: {error}") from None
+    return folded_arrays({name: np.asarray(value, np.float32) for name, value in state.items()})
+
+
+def _onnx_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str, threads: int) -> _Forward:
+    """The graph of the architecture with these weights in it.
+
+    Threads sleep while they wait: spinning ones make inference several times slower as soon as another process takes a
+    core.
+    """
+    graph = shipped_folder() / f"{ARCHITECTURE}.onnx"
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+    options.add_external_initializers(list(values), list(values.values()))
+    try:
+        session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no public base class
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{manifest.path}: found weights that do not fit {graph.name}: {reason}") from error
+
+    def forward(image: npt.NDArray[np.uint8]) -> tuple[Float32Array, Float32Array]:
+        boxes, dense = session.run(None, {"image": image})
+        return boxes, dense
+
+    return forward
+
+
+def _torch_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str, threads: int) -> _Forward:
+    import torch
+
+    from perception.models.street_deploy import DeployedStreet
+
+    network = DeployedStreet.from_arrays(arrays, len(manifest.object_classes), len(manifest.semantic_classes))
+    network = network.eval().to(device).to(memory_format=torch.channels_last)
+
+    def forward(image: npt.NDArray[np.uint8]) -> tuple[Float32Array, Float32Array]:
+        with torch.inference_mode():
+            boxes, dense = network(torch.from_numpy(image).to(device))
+            return boxes.cpu().numpy(), dense.cpu().numpy()
+
+    return forward

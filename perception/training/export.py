@@ -1,0 +1,131 @@
+"""Writes the street network's ONNX graph, and weights with their manifest.
+
+    python -m perception.training.export graph
+    python -m perception.training.export weights CHECKPOINT MANIFEST_FIELDS.json --name street
+
+The graph holds no weights: they come from the safetensors file when a session is opened, so that nothing is stored
+twice and every set of weights of one architecture uses the same graph.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from perception.classes import CAMVID_CLASSES, CAMVID_TO_SEMANTIC, OBJECT_CLASSES, SEMANTIC_CLASSES
+from perception.files import replaced_when_done, sha256_of, write_text_atomic
+from perception.models.street import StreetNet
+from perception.models.street_deploy import DeployedStreet
+from perception.models.street_fold import folded_arrays
+from perception.models.street_layout import ARCHITECTURE
+from perception.models.weights import shipped_folder
+
+__all__ = ["write_graph", "write_weights"]
+
+_OPSET = 17
+
+
+def write_graph(folder: Path) -> Path:
+    """Writes ``ARCHITECTURE.onnx``: the network without weights, of free input size."""
+    network = StreetNet(len(OBJECT_CLASSES), len(CAMVID_CLASSES))
+    state = {name: value.detach().numpy() for name, value in network.state_dict().items()}
+    deployed = DeployedStreet.from_arrays(folded_arrays(state), len(OBJECT_CLASSES), len(CAMVID_CLASSES)).eval()
+    for parameter in deployed.parameters():
+        # equal tensors would be written once, under one of their names
+        nn.init.uniform_(parameter)
+    file = folder / f"{ARCHITECTURE}.onnx"
+    with replaced_when_done(file) as aside, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            deployed,
+            (torch.zeros(256, 832, 3, dtype=torch.uint8),),
+            str(aside),
+            input_names=["image"],
+            output_names=["boxes", "dense"],
+            dynamic_axes={
+                "image": {0: "height", 1: "width"},
+                "boxes": {1: "cells"},
+                "dense": {1: "rows", 2: "columns"},
+            },
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+        model = onnx.load(str(aside))
+        for tensor in model.graph.initializer:
+            if tensor.name.startswith("network."):
+                tensor.name = tensor.name.removeprefix("network.")
+                tensor.ClearField("raw_data")
+                tensor.data_location = onnx.TensorProto.EXTERNAL
+                tensor.external_data.add(key="location", value="weights")
+        for node in model.graph.node:
+            node.ClearField("doc_string")
+            for index, name in enumerate(node.input):
+                node.input[index] = name.removeprefix("network.")
+        del model.graph.value_info[:]
+        aside.write_bytes(model.SerializeToString())
+    return file
+
+
+def write_weights(state: dict[str, Tensor], name: str, fields: dict[str, object], folder: Path) -> Path:
+    """Writes ``NAME.safetensors`` (weights in half precision, vectors in single) and ``NAME.json``.
+
+    Args:
+        state: of a ``StreetNet``.
+        name: of the weights.
+        fields: ``data``, ``licence``, ``command`` and ``metrics`` of the manifest.
+        folder: where both go.
+    """
+    network = StreetNet(len(OBJECT_CLASSES), len(CAMVID_CLASSES))
+    network.load_state_dict(state)
+    file = folder / f"{name}.safetensors"
+    kept = {
+        key: value.half().contiguous() if value.ndim == 4 else value.contiguous()
+        for key, value in network.state_dict().items()
+        if value.dtype.is_floating_point
+    }
+    with replaced_when_done(file) as aside:
+        save_file(kept, aside, metadata={"architecture": ARCHITECTURE})
+        aside.chmod(0o644)  # safetensors makes it private
+    manifest = {
+        "name": name,
+        "file": file.name,
+        "sha256": sha256_of(file),
+        "architecture": ARCHITECTURE,
+        "object_classes": list(OBJECT_CLASSES),
+        "semantic_classes": [SEMANTIC_CLASSES[class_id] for class_id in CAMVID_TO_SEMANTIC],
+        "input": {"height_px": 256, "width_px": 832},
+    } | fields
+    write_text_atomic(folder / f"{name}.json", json.dumps(manifest, indent=2) + "\n")
+    return file
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    graph = commands.add_parser("graph", help="write the ONNX graph")
+    weights = commands.add_parser("weights", help="write weights and manifest")
+    weights.add_argument("checkpoint", type=Path, help="last.safetensors of a training run")
+    weights.add_argument("fields", type=Path, help="JSON with data, licence, command and metrics")
+    weights.add_argument("--name", default="street")
+    for command in (graph, weights):
+        command.add_argument("--folder", type=Path, default=shipped_folder())
+    arguments = parser.parse_args()
+    if arguments.command == "graph":
+        print(write_graph(arguments.folder))
+        return
+    tensors = load_file(arguments.checkpoint)
+    state = {name.removeprefix("average."): value for name, value in tensors.items() if name.startswith("average.")}
+    fields = json.loads(arguments.fields.read_text(encoding="utf-8"))
+    print(write_weights(state, arguments.name, fields, arguments.folder))
+
+
+if __name__ == "__main__":
+    main()
