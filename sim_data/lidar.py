@@ -1,0 +1,71 @@
+"""The spinning lidar: four square views around the sensor are rasterised, then every beam meets its own triangle."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from perception.geometry import EGO_R_CAM, SE3
+from sim_data.kernels.lidar import cast_beams
+from sim_data.render import Renderer, Scene, VisibleTriangles
+from sim_data.rigs import LidarSpec
+
+__all__ = ["Lidar"]
+
+_GRID = 900
+
+
+class Lidar:
+    """Casts the beams of one lidar; keeps its buffers from frame to frame."""
+
+    def __init__(self, spec: LidarSpec) -> None:
+        self.spec = spec
+        azimuths = np.radians(np.arange(-180.0, 180.0, spec.azimuth_step_deg))
+        elevations = np.radians(spec.elevations_deg)
+        azimuth, elevation = (grid.ravel() for grid in np.meshgrid(azimuths, elevations))
+        self.directions_ego = np.stack(
+            [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)], axis=1
+        )
+        self.face = (np.floor((azimuth + np.pi / 4) / (np.pi / 2)).astype(int)) % 4
+        # just wide enough for 45 degrees to both sides and the steepest beam at the view's corner
+        self.focal = 0.5 * (_GRID - 4)
+        steep = np.sqrt(2.0) * np.tan([elevations.min(), elevations.max()])
+        top, bottom = max(0.02, steep[1]) + 0.01, -min(-0.02, steep[0]) + 0.01
+        self.size = (_GRID, int((top + bottom) * self.focal) + 2)
+        self.centre = (0.5 * (_GRID - 1), top * self.focal)
+        self.view = VisibleTriangles.sized(self.size[1], self.size[0])
+
+    def scan(self, renderer: Renderer, scene: Scene, world_SE3_ego: SE3, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """(P, 4) points in the ego frame and reflectance 0 ... 1, channel by channel."""
+        spec = self.spec
+        origin = np.array([0.0, 0.0, spec.height_m])
+        ranges = np.full(len(self.directions_ego), np.inf)
+        reflectance = np.zeros(len(self.directions_ego))
+        grid = np.array([self.focal, self.focal, *self.centre, *self.size], np.float64)
+        for face in range(4):
+            turn = SE3.from_yaw(face * np.pi / 2).rotation @ EGO_R_CAM
+            world_SE3_view = world_SE3_ego @ SE3(turn, origin)
+            rows, mesh = renderer.visible(scene, grid[:4], self.size, world_SE3_view, spec.max_range_m)
+            rotation = world_SE3_view.rotation.T
+            linear = rotation @ (scene.rotation[rows] * scene.scale[rows][:, None, None])
+            offset = (scene.position[rows] - world_SE3_view.translation) @ world_SE3_view.rotation
+            renderer.fill_view(self.view, mesh, linear, offset, grid)
+            beams = np.flatnonzero(self.face == face)
+            directions = self.directions_ego[beams] @ turn
+            distance, hits = cast_beams(
+                directions, grid, self.view.ids, self.view.planes, self.view.sources, renderer.library.flags, renderer.masks
+            )
+            ranges[beams] = distance
+            found = hits >= 0
+            sources = self.view.sources[hits[found]]
+            looks = scene.looks[rows[sources[:, 1]]]
+            bright = np.clip(looks[:, :3].mean(axis=1), 0.05, 0.9)
+            reflectance[beams[found]] = bright
+        kept = np.isfinite(ranges) & (ranges > 0.9) & (ranges < spec.max_range_m)
+        # dark surfaces stop answering before bright ones do
+        kept &= ranges < spec.max_range_m * np.sqrt(np.clip(reflectance / 0.10, 0.05, 1.0))
+        kept &= rng.uniform(size=len(ranges)) >= spec.drop_out
+        noisy = ranges + spec.range_noise_m * rng.standard_normal(len(ranges))
+        points = origin + self.directions_ego[kept] * noisy[kept, None]
+        shine = np.clip(reflectance[kept] + 0.04 * rng.standard_normal(int(kept.sum())), 0.0, 0.99)
+        return np.ascontiguousarray(np.column_stack([points, shine]), np.float32)

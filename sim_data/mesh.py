@@ -1,0 +1,275 @@
+"""Triangle meshes with what the shading needs: affine attribute functions, materials and flags.
+
+A ``MeshBuilder`` collects triangles in a mesh's own frame (z up, metres); ``MeshLibrary`` joins finished meshes into the
+flat arrays that the kernels read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from sim_data.kernels.raster import FLAG_MASKED, FLAG_TWO_SIDED
+from sim_data.kernels.shade import MATERIALS
+
+__all__ = ["Mesh", "MeshBuilder", "MeshLibrary", "affine_attributes"]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mesh:
+    """A finished mesh.
+
+    Attributes:
+        vertices: (T, 3, 3) f32 m, counter-clockwise from outside.
+        attributes: (T, 20) f32 affine functions of the position: normal, u, v.
+        materials: (T,) u8 into ``MATERIALS``.
+        flags: (T,) u8 for the rasteriser.
+        pars: (T, 2) f32, meaning by material.
+    """
+
+    vertices: npt.NDArray[np.float32]
+    attributes: npt.NDArray[np.float32]
+    materials: npt.NDArray[np.uint8]
+    flags: npt.NDArray[np.uint8]
+    pars: npt.NDArray[np.float32]
+
+    @property
+    def bounds(self) -> tuple[Array, Array]:
+        """Lowest and highest corner, (3,) m each."""
+        points = self.vertices.reshape(-1, 3).astype(np.float64)
+        return points.min(axis=0), points.max(axis=0)
+
+
+def affine_attributes(vertices: Array, values: Array) -> Array:
+    """Affine functions that take the given values at the corners and do not change along the face normal.
+
+    Args:
+        vertices: (T, 3, 3) corners, m.
+        values: (T, 3, K) values at the corners.
+
+    Returns:
+        (T, K, 4): gradient (3) and constant.
+    """
+    first = vertices[:, 1] - vertices[:, 0]
+    second = vertices[:, 2] - vertices[:, 0]
+    normal = np.cross(first, second)
+    frame = np.stack([first, second, normal], axis=1)
+    tiny = np.linalg.norm(normal, axis=1) < 1e-12
+    frame[tiny] = np.eye(3)
+    delta = np.stack(
+        [values[:, 1] - values[:, 0], values[:, 2] - values[:, 0], np.zeros_like(values[:, 0])], axis=1
+    )
+    delta[tiny] = 0.0
+    gradient = np.linalg.solve(frame, delta)  # (T, 3, K)
+    constant = values[:, 0] - np.einsum("tc,tck->tk", vertices[:, 0], gradient)
+    return np.concatenate([gradient.transpose(0, 2, 1), constant[..., None]], axis=2)
+
+
+@dataclass(slots=True)
+class MeshBuilder:
+    """Collects triangles; every ``add_*`` takes arrays in the mesh's frame."""
+
+    vertices: list[Array] = field(default_factory=list)
+    normals: list[Array] = field(default_factory=list)
+    uvs: list[Array] = field(default_factory=list)
+    materials: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    flags: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    pars: list[Array] = field(default_factory=list)
+
+    def add(
+        self,
+        vertices: npt.ArrayLike,
+        material: str,
+        uvs: npt.ArrayLike | None = None,
+        normals: npt.ArrayLike | None = None,
+        par: tuple[float, float] = (0.0, 0.0),
+        two_sided: bool = False,
+        mask_layer: int | None = None,
+    ) -> None:
+        """Adds (T, 3, 3) triangles with (T, 3, 2) texture coordinates and (T, 3, 3) normals (default: flat)."""
+        triangles = np.asarray(vertices, dtype=np.float64).reshape(-1, 3, 3)
+        cross = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+        keep = np.linalg.norm(cross, axis=1) > 1e-10
+        count = int(keep.sum())
+        if count == 0:
+            return
+        triangles, cross = triangles[keep], cross[keep]
+        if normals is None:
+            flat = cross / np.linalg.norm(cross, axis=1, keepdims=True)
+            smooth = np.repeat(flat[:, None], 3, axis=1)
+        else:
+            smooth = np.asarray(normals, dtype=np.float64).reshape(-1, 3, 3)[keep]
+        texture = (
+            np.zeros((count, 3, 2)) if uvs is None else np.asarray(uvs, dtype=np.float64).reshape(-1, 3, 2)[keep]
+        )
+        flag = (FLAG_TWO_SIDED if two_sided else 0) | (0 if mask_layer is None else FLAG_MASKED | (mask_layer << 4))
+        self.vertices.append(triangles)
+        self.normals.append(smooth)
+        self.uvs.append(texture)
+        self.materials.append(np.full(count, MATERIALS.index(material), np.uint8))
+        self.flags.append(np.full(count, flag, np.uint8))
+        self.pars.append(np.tile(np.asarray(par, dtype=np.float64), (count, 1)))
+
+    def add_quads(
+        self,
+        corners: npt.ArrayLike,
+        material: str,
+        uvs: npt.ArrayLike | None = None,
+        normals: npt.ArrayLike | None = None,
+        par: tuple[float, float] = (0.0, 0.0),
+        two_sided: bool = False,
+        mask_layer: int | None = None,
+    ) -> None:
+        """Adds (Q, 4, 3) quads, corners counter-clockwise from outside."""
+        quads = np.asarray(corners, dtype=np.float64).reshape(-1, 4, 3)
+        split = [0, 1, 2, 0, 2, 3]
+
+        def spread(values: npt.ArrayLike | None, width: int) -> Array | None:
+            if values is None:
+                return None
+            return np.asarray(values, dtype=np.float64).reshape(-1, 4, width)[:, split].reshape(-1, 3, width)
+
+        self.add(
+            quads[:, split].reshape(-1, 3, 3), material, spread(uvs, 2), spread(normals, 3), par, two_sided, mask_layer
+        )
+
+    def add_box(
+        self, low: npt.ArrayLike, high: npt.ArrayLike, material: str, par: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
+        """An upright box without its bottom face; texture coordinates in metres."""
+        x0, y0, z0 = np.asarray(low, dtype=np.float64)
+        x1, y1, z1 = np.asarray(high, dtype=np.float64)
+        quads = np.array(
+            [
+                [[x1, y0, z0], [x1, y1, z0], [x1, y1, z1], [x1, y0, z1]],
+                [[x0, y1, z0], [x0, y0, z0], [x0, y0, z1], [x0, y1, z1]],
+                [[x1, y1, z0], [x0, y1, z0], [x0, y1, z1], [x1, y1, z1]],
+                [[x0, y0, z0], [x1, y0, z0], [x1, y0, z1], [x0, y0, z1]],
+                [[x0, y0, z1], [x1, y0, z1], [x1, y1, z1], [x0, y1, z1]],
+            ]
+        )
+        uvs = np.stack([quads[..., 0] + quads[..., 1], quads[..., 2]], axis=-1)
+        uvs[4] = quads[4, :, :2]
+        self.add_quads(quads, material, uvs, None, par)
+
+    def add_tube(
+        self,
+        start: npt.ArrayLike,
+        end: npt.ArrayLike,
+        radius_start: float,
+        radius_end: float,
+        material: str,
+        sides: int = 6,
+        par: tuple[float, float] = (0.0, 0.0),
+        caps: bool = False,
+        v_scale: float = 1.0,
+    ) -> None:
+        """A round bar between two points with smooth sides."""
+        a, b = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
+        axis = b - a
+        length = float(np.linalg.norm(axis))
+        axis = axis / length
+        helper = np.array([1.0, 0.0, 0.0]) if abs(axis[0]) < 0.8 else np.array([0.0, 1.0, 0.0])
+        right = np.cross(axis, helper)
+        right /= np.linalg.norm(right)
+        up = np.cross(axis, right)
+        angles = np.arange(sides + 1) * (2 * np.pi / sides)
+        ring = np.cos(angles)[:, None] * right + np.sin(angles)[:, None] * up
+        lower, upper = a + ring * radius_start, b + ring * radius_end
+        quads = np.stack([lower[:-1], lower[1:], upper[1:], upper[:-1]], axis=1)
+        normals = np.stack([ring[:-1], ring[1:], ring[1:], ring[:-1]], axis=1)
+        u = angles * max(radius_start, radius_end)
+        uvs = np.stack(
+            [
+                np.stack([u[:-1], u[1:], u[1:], u[:-1]], axis=1),
+                np.tile([0.0, 0.0, length * v_scale, length * v_scale], (sides, 1)),
+            ],
+            axis=-1,
+        )
+        self.add_quads(quads, material, uvs, normals, par)
+        if caps:
+            self.add(np.stack([upper[:-1], upper[1:], np.tile(b, (sides, 1))], axis=1), material, par=par)
+            self.add(np.stack([lower[1:], lower[:-1], np.tile(a, (sides, 1))], axis=1), material, par=par)
+
+    def add_ellipsoid(
+        self,
+        centre: npt.ArrayLike,
+        radii: npt.ArrayLike,
+        material: str,
+        sides: int = 8,
+        rings: int = 5,
+        par: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        """An ellipsoid with smooth normals."""
+        middle, radius = np.asarray(centre, dtype=np.float64), np.asarray(radii, dtype=np.float64)
+        latitude = np.linspace(-np.pi / 2, np.pi / 2, rings + 1)
+        longitude = np.linspace(0, 2 * np.pi, sides + 1)
+        unit = np.stack(
+            [
+                np.cos(latitude)[:, None] * np.cos(longitude),
+                np.cos(latitude)[:, None] * np.sin(longitude),
+                np.sin(latitude)[:, None] * np.ones_like(longitude),
+            ],
+            axis=-1,
+        )
+        points = middle + unit * radius
+        slopes = unit / radius
+        slopes /= np.linalg.norm(slopes, axis=-1, keepdims=True)
+        uv = np.stack(np.broadcast_arrays(longitude[None] * radius[0], latitude[:, None] * radius[2]), axis=-1)
+
+        def cells(values: Array) -> Array:
+            return np.stack([values[:-1, :-1], values[:-1, 1:], values[1:, 1:], values[1:, :-1]], axis=2)
+
+        self.add_quads(cells(points), material, cells(uv), cells(slopes), par)
+
+    def finish(self) -> Mesh:
+        """The mesh of all triangles added."""
+        vertices = np.concatenate(self.vertices)
+        values = np.concatenate([np.concatenate(self.normals), np.concatenate(self.uvs)], axis=2)
+        attributes = affine_attributes(vertices, values).reshape(len(vertices), 20)
+        return Mesh(
+            np.ascontiguousarray(vertices, np.float32),
+            np.ascontiguousarray(attributes, np.float32),
+            np.concatenate(self.materials),
+            np.concatenate(self.flags),
+            np.ascontiguousarray(np.concatenate(self.pars), np.float32),
+        )
+
+
+@dataclass(slots=True)
+class MeshLibrary:
+    """Meshes by number, and the flat arrays of them all once ``freeze`` has run."""
+
+    meshes: list[Mesh] = field(default_factory=list)
+    first: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    last: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    vertices: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3, 3), np.float32))
+    attributes: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 20), np.float32))
+    materials: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    flags: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    pars: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    centres: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    radii: Array = field(default_factory=lambda: np.zeros(0))
+
+    def add(self, mesh: Mesh) -> int:
+        """Takes a mesh and returns its number."""
+        self.meshes.append(mesh)
+        return len(self.meshes) - 1
+
+    def freeze(self) -> None:
+        """Joins all meshes; call once, when the world is complete."""
+        counts = np.array([len(mesh.vertices) for mesh in self.meshes], np.int64)
+        self.last = np.cumsum(counts)
+        self.first = self.last - counts
+        self.vertices = np.concatenate([mesh.vertices for mesh in self.meshes])
+        self.attributes = np.concatenate([mesh.attributes for mesh in self.meshes])
+        self.materials = np.concatenate([mesh.materials for mesh in self.meshes])
+        self.flags = np.concatenate([mesh.flags for mesh in self.meshes])
+        self.pars = np.concatenate([mesh.pars for mesh in self.meshes])
+        bounds = [mesh.bounds for mesh in self.meshes]
+        self.centres = np.array([(low + high) / 2 for low, high in bounds])
+        self.radii = np.array([np.linalg.norm(high - low) / 2 for low, high in bounds])

@@ -1,0 +1,138 @@
+"""True boxes of objects in a picture: full and visible, truncation and occlusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import find_objects
+from scipy.spatial import ConvexHull
+
+from perception.geometry import SE3, PinholeCamera
+from sim_data.kernels.raster import SETUP_COLUMNS, rasterise, setup_triangles
+from sim_data.mesh import MeshLibrary
+from sim_data.render import Picture
+from sim_data.world import SceneObject
+
+__all__ = ["ObjectTruth", "TruthFinder"]
+
+Array = npt.NDArray[np.float64]
+_ALONE_PX = 96  # an object's lone silhouette is counted on a grid at most this wide
+
+
+@dataclass(slots=True, eq=False)
+class ObjectTruth:
+    """Objects whose full box meets a picture, one row each.
+
+    Attributes:
+        objects: the objects.
+        full_xyxy: (N, 4) px: bounds of the whole object's outline, also beyond the picture and behind others.
+        visible_xyxy: (N, 4) px: bounds of its pixels, NaN without any.
+        pixels: (N,) number of visible pixels.
+        visible_share: (N,) visible pixels over those it would have in this picture with nothing in front of it.
+        truncation: (N,) share of the full box's area beyond the picture.
+    """
+
+    objects: list[SceneObject]
+    full_xyxy: Array
+    visible_xyxy: Array
+    pixels: npt.NDArray[np.int64]
+    visible_share: Array
+    truncation: Array
+
+    @property
+    def occlusion(self) -> npt.NDArray[np.int64]:
+        """(N,) KITTI's levels: 0 fully visible, 1 partly occluded, 2 largely occluded, 3 unknown (not visible)."""
+        share = self.visible_share
+        return np.where(self.pixels == 0, 3, np.where(share >= 0.80, 0, np.where(share >= 0.45, 1, 2))).astype(np.int64)
+
+
+class TruthFinder:
+    """Finds boxes; keeps the convex hulls of the meshes it has seen."""
+
+    def __init__(self, library: MeshLibrary, masks: npt.NDArray[np.uint8]) -> None:
+        self.library, self.masks = library, masks
+        self.hulls: dict[int, Array] = {}
+        self.planes = np.empty((8000, SETUP_COLUMNS))
+        self.bounds = np.empty((8000, 4), np.int32)
+        self.sources = np.empty((8000, 2), np.int32)
+
+    def _hull(self, mesh: int) -> Array:
+        if mesh not in self.hulls:
+            points = np.unique(self.library.meshes[mesh].vertices.reshape(-1, 3).astype(np.float64), axis=0)
+            flat = (points.max(axis=0) - points.min(axis=0)).min() < 1e-6
+            self.hulls[mesh] = points if flat else points[ConvexHull(points).vertices]
+        return self.hulls[mesh]
+
+    def find(
+        self, objects: list[SceneObject], camera: PinholeCamera, world_SE3_cam: SE3, picture: Picture
+    ) -> ObjectTruth:
+        """The truth of every object whose full box meets the picture."""
+        slices = find_objects(picture.instance)
+        pixels = np.bincount(picture.instance.ravel(), minlength=len(slices) + 1)
+        cam_SE3_world = world_SE3_cam.inverse()
+        rows: list[SceneObject] = []
+        full, visible, counts, shares, truncated = [], [], [], [], []
+        for item in objects:
+            place = cam_SE3_world @ SE3.from_yaw(item.yaw, item.position)
+            centre = place.translation
+            reach = float(np.linalg.norm(np.maximum(np.abs(item.low), np.abs(item.high))))
+            if centre[2] < -reach or centre[2] > 130.0:
+                continue
+            hull = place.apply(self._hull(item.mesh))
+            if hull[:, 2].max() < 0.3:
+                continue
+            # what lies beside or behind the camera is moved just before it: its box leaves the picture there
+            hull[:, 2] = np.maximum(hull[:, 2], 0.1)
+            u = camera.fx_px * hull[:, 0] / hull[:, 2] + camera.cx_px
+            v = camera.fy_px * hull[:, 1] / hull[:, 2] + camera.cy_px
+            box = np.array([u.min(), v.min(), u.max(), v.max()])
+            width, height = camera.width_px, camera.height_px
+            inside = np.array([max(box[0], 0.0), max(box[1], 0.0), min(box[2], width - 1.0), min(box[3], height - 1.0)])
+            if inside[0] >= inside[2] or inside[1] >= inside[3]:
+                continue
+            count = int(pixels[item.instance]) if item.instance < len(pixels) else 0
+            seen = np.full(4, np.nan)
+            if count:
+                ys, xs = slices[item.instance - 1]
+                seen = np.array([xs.start, ys.start, xs.stop - 1, ys.stop - 1], np.float64)
+            rows.append(item)
+            full.append(box)
+            visible.append(seen)
+            counts.append(count)
+            shares.append(self._share(item, camera, place, inside, count) if count else 0.0)
+            area = (box[2] - box[0]) * (box[3] - box[1])
+            truncated.append(1.0 - (inside[2] - inside[0]) * (inside[3] - inside[1]) / area)
+        return ObjectTruth(
+            rows, np.array(full).reshape(-1, 4), np.array(visible).reshape(-1, 4), np.array(counts, np.int64),
+            np.array(shares), np.array(truncated),
+        )  # fmt: skip
+
+    def _share(self, item: SceneObject, camera: PinholeCamera, place: SE3, inside: Array, count: int) -> float:
+        """Visible pixels over the pixels of the object drawn alone on a coarse grid over its box."""
+        size = max(inside[2] - inside[0], inside[3] - inside[1]) + 2.0
+        scale = min(1.0, _ALONE_PX / size)
+        width = int((inside[2] - inside[0] + 2.0) * scale) + 1
+        height = int((inside[3] - inside[1] + 2.0) * scale) + 1
+        grid = np.array(
+            [
+                camera.fx_px * scale, camera.fy_px * scale, (camera.cx_px - np.floor(inside[0])) * scale,
+                (camera.cy_px - np.floor(inside[1])) * scale, width, height,
+            ]
+        )  # fmt: skip
+        mesh = np.array([item.mesh])
+        library = self.library
+        found = setup_triangles(
+            library.vertices, library.attributes, library.flags, library.first[mesh], library.last[mesh],
+            np.ascontiguousarray(place.rotation[None]), np.ascontiguousarray(place.translation[None]), grid, False,
+            self.planes, self.bounds, self.sources,
+        )  # fmt: skip
+        nearness, ids = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
+        rasterise(
+            self.planes, self.bounds, self.sources, min(found, len(self.planes)), library.flags, self.masks, False,
+            (0, height), nearness, ids,
+        )  # fmt: skip
+        alone = cv2.countNonZero((ids >= 0).astype(np.uint8)) / scale**2
+        return min(1.0, count / max(alone, 1.0))
