@@ -219,6 +219,13 @@ def test_lidar_that_nothing_places_is_left_out_and_said(tmp_path: Path) -> None:
     assert all(reading.frame is not None and reading.frame.points_ego is None for reading in drive.readings())
 
 
+def test_hidden_files_do_not_count(tmp_path: Path) -> None:
+    folder = make_raw_drive(tmp_path)
+    for sensor, suffix in [("image_02", "png"), ("velodyne_points", "bin")]:
+        (folder / sensor / "data" / f"._0000000000.{suffix}").write_bytes(b"resource fork")
+    assert open_drive(folder).info.notes == ()
+
+
 def test_strange_names_are_said_and_wild_numbers_refused(tmp_path: Path) -> None:
     folder = make_raw_drive(tmp_path)
     write_picture(folder / "image_02" / "data" / "thumb.png", 1)

@@ -261,6 +261,12 @@ def test_pictures_of_one_name_in_several_folders_keep_apart(tmp_path: Path) -> N
     assert [reading.name for reading in readings] == ["000000_same", "000001_same"]
 
 
+def test_unnumbered_pictures_come_in_natural_order(tmp_path: Path) -> None:
+    for number, name in enumerate(("2 south", "10 north", "10 west")):
+        write_picture(tmp_path / f"{name}.png", number)
+    assert [reading.name for reading in open_drive(tmp_path).readings()] == ["2 south", "10 north", "10 west"]
+
+
 def test_a_single_picture_and_odd_folder_names(tmp_path: Path) -> None:
     write_picture(tmp_path / "[night] drive*" / "one.png", 2)
     write_picture(tmp_path / "[night] drive*" / ".hidden.png", 3)

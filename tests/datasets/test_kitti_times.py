@@ -25,6 +25,11 @@ def test_dates_keep_their_nanoseconds(tmp_path: Path) -> None:
     assert not times.gaps
 
 
+def test_a_short_fraction_is_not_nanoseconds(tmp_path: Path) -> None:
+    times = read_times(write(tmp_path, ["2011-09-26 13:02:25.5", "2011-09-26 13:02:26"]), range(2))
+    assert times.timestamps_ns == (1317042145_500000000, 1317042146_000000000)
+
+
 def test_seconds_of_the_odometry_benchmark(tmp_path: Path) -> None:
     times = read_times(write(tmp_path, ["0.000000e+00", "1.037000e-01", "2.074000e-01"]), range(3))
     assert times.timestamps_ns == (0, 103_700_000, 207_400_000)
