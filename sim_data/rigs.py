@@ -9,7 +9,7 @@ import numpy as np
 from perception.errors import ConfigError
 from perception.geometry import EGO_R_CAM, SE3, PinholeCamera
 
-__all__ = ["RIGS", "LidarSpec", "PositioningSpec", "Rig", "load_rig"]
+__all__ = ["LidarSpec", "PositioningSpec", "Rig", "load_rig", "rig_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,9 @@ def _rigs() -> dict[str, Rig]:
     }
 
 
-RIGS = tuple(_rigs())
+def rig_names() -> tuple[str, ...]:
+    """Names of the presets."""
+    return tuple(_rigs())
 
 
 def load_rig(name: str) -> Rig:

@@ -1,0 +1,150 @@
+"""Writes simulated drives to disk: checks first, then frames by one or several processes, then the drive's own files."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from perception.errors import ConfigError, OutputError
+from perception.files import write_text_atomic
+from sim_data.kitti_writer import KittiWriter, drive_folder
+from sim_data.rigs import load_rig
+from sim_data.scenario import load_scenario
+from sim_data.simulation import Simulation
+
+__all__ = ["generate"]
+
+
+def generate(
+    scenario: str | Path,
+    seed: int,
+    frames: int,
+    rig: str,
+    out: Path,
+    *,
+    jobs: int = 1,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Writes a simulated drive in the KITTI raw layout, with its truth.
+
+    Args:
+        scenario: name of a scenario or path of its TOML file.
+        seed: everything random comes from it; the same seed gives the same bytes, whatever ``jobs``.
+        frames: how many.
+        rig: name of a preset.
+        out: folder that gets ``DATE/DATE_drive_NNNN_sync``.
+        jobs: processes.
+        resume: go on with a partial drive of the same settings.
+        overwrite: replace a drive of other settings.
+        progress: called with the number of frames each time some are done.
+
+    Returns:
+        The drive's folder.
+
+    Raises:
+        ConfigError: an unknown scenario or rig or an impossible number, before anything is written.
+        OutputError: the folder holds another drive, or cannot be written.
+    """
+    load_scenario(scenario)
+    load_rig(rig)
+    for name, value, least in (("frames", frames, 1), ("jobs", jobs, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ConfigError(f"{name} must be at least {least} but got {value}")
+    settings = {"scenario": str(scenario), "seed": seed, "frames": frames, "rig": rig}
+    folder = drive_folder(out, seed)
+    _check_output(folder, settings, resume, overwrite)
+    writer = KittiWriter(folder, load_rig(rig))
+    try:
+        writer.prepare()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from None
+    _write_status(folder, settings, "partial")
+    missing = [k for k in range(frames) if not writer.has(k)]
+    if progress is not None and len(missing) < frames:
+        progress(frames - len(missing))
+    if jobs == 1 or len(missing) < 2 * jobs:
+        _write_frames(scenario, seed, rig, folder, missing, 2, progress)
+    else:
+        _write_parallel(scenario, seed, rig, folder, missing, jobs, progress)
+    writer.finish(frames, seed)
+    _write_status(folder, settings, "complete")
+    return folder
+
+
+def _check_output(folder: Path, settings: dict[str, Any], resume: bool, overwrite: bool) -> None:
+    status_file = folder / "sim.json"
+    if not folder.exists():
+        return
+    found: dict[str, Any] = {}
+    if status_file.exists():
+        try:
+            found = json.loads(status_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{status_file}: cannot be read as the status of a drive: {error}") from None
+    elif not any(folder.iterdir()):
+        return
+    same = {key: found.get(key) for key in settings} == settings
+    if resume and found and not same:
+        raise OutputError(f"{folder}: holds a drive of other settings ({_brief(found)}); cannot resume with {_brief(settings)}")
+    if resume and found.get("status") == "partial":
+        return
+    if overwrite:
+        import shutil
+
+        shutil.rmtree(folder)
+        return
+    what = f"a {found.get('status', 'foreign')} drive ({_brief(found)})" if found else "files of another drive"
+    raise OutputError(f"{folder}: holds {what}; expected an empty folder, --resume for a partial drive, or --overwrite")
+
+
+def _brief(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {settings.get(key)}" for key in ("scenario", "seed", "frames", "rig"))
+
+
+def _write_status(folder: Path, settings: dict[str, Any], status: str) -> None:
+    write_text_atomic(folder / "sim.json", json.dumps({"status": status, **settings}, indent=2) + "\n")
+
+
+def _write_frames(
+    scenario: str | Path, seed: int, rig: str, folder: Path, indices: list[int], threads: int,
+    progress: Callable[[int], None] | None,
+) -> int:  # fmt: skip
+    """Renders and writes the given frames (ascending) of a drive."""
+    if not indices:
+        return 0
+    loaded = load_rig(rig)
+    simulation = Simulation(load_scenario(scenario), seed, loaded, threads)
+    writer = KittiWriter(folder, loaded)
+    try:
+        position = 0
+        for index in indices:
+            simulation.skip(index - position)
+            for frame in simulation.frames(1):
+                writer.write(frame, seed)
+            position = index + 1
+            if progress is not None:
+                progress(1)
+    finally:
+        simulation.close()
+    return len(indices)
+
+
+def _write_parallel(
+    scenario: str | Path, seed: int, rig: str, folder: Path, missing: list[int], jobs: int,
+    progress: Callable[[int], None] | None,
+) -> None:  # fmt: skip
+    edges = [round(k * len(missing) / jobs) for k in range(jobs + 1)]
+    parts = [missing[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    # spawned, since a fork would copy the threads' locks
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(_write_frames, scenario, seed, rig, folder, part, 1, None) for part in parts]
+        for future in as_completed(waiting):
+            count = future.result()
+            if progress is not None:
+                progress(count)
