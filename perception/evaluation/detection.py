@@ -59,12 +59,16 @@ class DetectionReport:
         metrics: flat, such as ``Car/3d@0.7/AP40/moderate``.
         curves: by ``Car/3d@0.7/moderate``.
         frame_names: of the frames, in order.
+        gt: the labels.
+        det: the detections.
         notes: what a reader must know.
     """
 
     metrics: dict[str, float]
     curves: dict[str, DetectionCurve]
     frame_names: list[str]
+    gt: KittiRows
+    det: KittiRows
     notes: list[str] = field(default_factory=list)
 
 
@@ -266,7 +270,7 @@ def evaluate_detection_folder(
     det = read_object_files([pred_files[names[k]] for k in present], intake, scored=True)
     det = det.with_frames(np.array(present, np.int64)[det.frames])
     metrics, curves, notes = evaluate_detection(gt, det, len(names), classes)
-    return DetectionReport(metrics, curves, names, [*intake.summary(), *notes])
+    return DetectionReport(metrics, curves, names, gt, det, [*intake.summary(), *notes])
 
 
 def _text_files(folder: Path, what: str) -> dict[str, Path]:
