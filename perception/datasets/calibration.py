@@ -23,7 +23,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -33,6 +32,7 @@ from perception.datasets.kitti_calibration import (
     load_raw_calibration,
     read_kitti_entries,
 )
+from perception.datasets.opencv_text import read_opencv_text
 from perception.errors import CalibrationError
 from perception.geometry import EGO_R_CAM, SE3, PinholeCamera
 
@@ -155,46 +155,24 @@ def _from_values(path: Path, values: dict[str, Any]) -> PinholeCamera:
 
 
 def _from_opencv(path: Path) -> PinholeCamera:
-    try:
-        storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
-    except (cv2.error, SystemError) as error:
-        raise CalibrationError(f"{path}: cannot be read as OpenCV FileStorage: {str(error).strip()}") from None
-    try:
-        if not storage.isOpened():
-            raise CalibrationError(f"{path}: cannot be read as OpenCV FileStorage; expected {_FORMATS}")
-        matrix = _opencv_matrix(path, storage, "camera_matrix")
-        if matrix is None or matrix.shape != (3, 3):
-            found = "nothing" if matrix is None else f"shape {matrix.shape}"
-            raise CalibrationError(f"{path}: camera_matrix must be (3, 3) but is {found}")
-        distortion = _opencv_matrix(path, storage, "distortion_coefficients")
-        sizes = [storage.getNode(key) for key in ("image_width", "image_height")]
-        if any(node.empty() for node in sizes):
-            raise CalibrationError(f"{path}: lacks image_width or image_height")
-        width_px, height_px = (
-            _whole(path, key, node.real()) for key, node in zip(("image_width", "image_height"), sizes, strict=True)
-        )
-    finally:
-        storage.release()
+    storage = read_opencv_text(path)
+    matrix = storage.matrix("camera_matrix")
+    if matrix is None or matrix.shape != (3, 3):
+        found = "missing" if matrix is None else f"of shape {matrix.shape}"
+        raise CalibrationError(f"{path}: camera_matrix must be (3, 3) but is {found}; expected {_FORMATS}")
     if np.abs(matrix[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] - [0, 0, 0, 0, 1]).max() > 1e-6:
         raise CalibrationError(f"{path}: camera_matrix must be [fx 0 cx; 0 fy cy; 0 0 1] but is {matrix.tolist()}")
+    width_px, height_px = storage.scalar("image_width"), storage.scalar("image_height")
+    if width_px is None or height_px is None:
+        raise CalibrationError(f"{path}: lacks image_width or image_height")
+    distortion = storage.matrix("distortion_coefficients")
     return _camera(
         path,
         [matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]],
-        (width_px, height_px),
+        (_whole(path, "image_width", width_px), _whole(path, "image_height", height_px)),
         np.zeros(0) if distortion is None else distortion.reshape(-1),
         _mounted(DEFAULT_HEIGHT_M, 0.0, 0.0, 0.0),
     )
-
-
-def _opencv_matrix(path: Path, storage: cv2.FileStorage, key: str) -> Float64Array | None:
-    node = storage.getNode(key)
-    if node.empty():
-        return None
-    try:
-        value = node.mat()
-    except (cv2.error, SystemError) as error:
-        raise CalibrationError(f"{path}: {key} is no matrix: {str(error).strip()}") from None
-    return None if value is None else np.asarray(value, dtype=np.float64)
 
 
 def _from_kitti(path: Path, width_px: int | None, height_px: int | None) -> PinholeCamera:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -122,22 +123,36 @@ def test_wrong_values_are_named(tmp_path: Path, change: dict[str, object], messa
         ("a.toml", "fx_px = ", "cannot be read as TOML"),
         ("a.json", "{", "cannot be read as JSON"),
         ("a.json", "[1]", "expected a JSON object but found list"),
-        ("a.yml", "camera: [", "OpenCV FileStorage"),
-        ("a.yml", "", "OpenCV FileStorage"),
+        ("a.yml", "camera: [", "camera_matrix must be (3, 3) but is missing; expected TOML or JSON"),
+        ("a.yml", "camera_matrix: 5", "camera_matrix must be a matrix with rows, cols and data"),
+        ("a.yml", "camera_matrix:\n  rows: 3\n  cols: 3\n  data: [1, 2]", "must have 3x3 values but has 2"),
+        ("a.yml", "camera_matrix:\n  rows: 3\n  cols: x\n  data: [1, 2]", "could not convert string to float: 'x'"),
+        ("a.xml", "<opencv_storage>", "cannot be read as OpenCV FileStorage"),
         ("a.txt", "hello: world\n", "expected a projection P0 ... P3 or P_rect_00 ... but found hello"),
         ("a.ini", "", "unknown kind of calibration file '.ini'"),
     ],
 )
 def test_unreadable_files_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(CalibrationError, match=message):
+    with pytest.raises(CalibrationError, match=re.escape(message)):
         read_calibration(tmp_path / name, 64, 48)
+
+
+def test_ros_camera_info_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "ost.yaml").write_text(
+        "image_width: 640\nimage_height: 480\ncamera_name: narrow_stereo\ncamera_matrix:\n  rows: 3\n  cols: 3\n"
+        "  data: [430.2, 0, 306.6, 0, 430.5, 227.2, 0, 0, 1]\ndistortion_model: plumb_bob\n"
+        "distortion_coefficients:\n  rows: 1\n  cols: 5\n  data: [-0.33, 0.11, -0.0008, 0.0005, 0.0]\n"
+    )
+    camera = read_calibration(tmp_path / "ost.yaml")
+    assert (camera.fx_px, camera.cy_px, camera.width_px) == (430.2, 227.2, 640)
+    np.testing.assert_allclose(camera.distortion, [-0.33, 0.11, -0.0008, 0.0005, 0.0])
 
 
 def test_opencv_files_of_the_wrong_shape_are_named(tmp_path: Path) -> None:
     file = tmp_path / "a.yml"
     write_opencv(file, np.eye(4), None, (64, 48))
-    with pytest.raises(CalibrationError, match=r"camera_matrix must be \(3, 3\) but is shape \(4, 4\)"):
+    with pytest.raises(CalibrationError, match=r"camera_matrix must be \(3, 3\) but is of shape \(4, 4\)"):
         read_calibration(file)
     write_opencv(file, np.eye(3), None, None)
     with pytest.raises(CalibrationError, match="lacks image_width or image_height"):
