@@ -88,6 +88,11 @@ def letterbox(
     ratio = min(height_px / height, width_px / width)
     inner_height, inner_width = max(1, round(height * ratio)), max(1, round(width * ratio))
     field = np.full((height_px, width_px, 3), _PAD_VALUE, np.uint8)
+    # bilinear sampling looks at four pixels: where it would step over others they are averaged first
+    reach = int(0.5 / ratio)
+    if reach > 0:
+        side = 2 * reach + 1
+        image_rgb = np.asarray(cv2.blur(image_rgb, (side, side), borderType=cv2.BORDER_REPLICATE), np.uint8)
     cv2.resize(
         image_rgb, (inner_width, inner_height), dst=field[:inner_height, :inner_width], interpolation=cv2.INTER_LINEAR
     )

@@ -200,6 +200,15 @@ def test_letterbox_keeps_the_aspect_and_pads_below_and_right():
     assert (blob[0, :, 32:] == 114).all()
 
 
+@pytest.mark.parametrize("factor", [3, 4, 8, 17])
+def test_letterbox_averages_what_it_scales_down_a_lot(factor):
+    """Stripes a pixel wide are grey from afar; sampling alone would give black and white."""
+    image = np.zeros((64 * factor, 64 * factor, 3), np.uint8)
+    image[:, ::2] = 255
+    blob, _ = letterbox(image, 64, 64)
+    assert abs(blob[0, :, :, 2:-2] - 127.5).max() < 127.5 / 2
+
+
 def test_published_yolox_finds_the_cars_of_real_frames(real_data, settings):
     """Of the fully visible cars at least 40 px high, nearly all are found with an IoU of at least 0.7."""
     weights = real_data / "weights" / "yolox_nano.onnx"
