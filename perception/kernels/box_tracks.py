@@ -1,0 +1,464 @@
+"""The steps of a tracker of upright 3D boxes over preallocated state, from prediction to the rows to show.
+
+A box is a row (x, y, z, yaw, length, width, height): geometric centre in m, yaw in rad about z (up). A track is one row
+of ``floats`` (capacity, ``FLOATS``) f64 and of ``integers`` (capacity, ``INTEGERS``) i64; the live ones are the first
+``count`` rows, oldest first. Position and velocity in the plane share one Kalman filter of four states; height above
+ground and yaw have one each, and the sizes are means that settle as observations come in.
+
+Each class has a row of ``parameters``; the columns are named below with their units. These functions are the inner half
+of ``perception.tracking.box_tracker``, which checks what goes in.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = [
+    "AGE", "CLASS", "DETECTION", "EVIDENCE", "FLOATS", "HITS", "ID", "INTEGERS", "LOG_ODDS", "LOG_ODDS_SUM", "MISSED",
+    "PARAMETERS", "VX", "VY", "X", "Y", "boxes_of", "calibrate", "ego_shift", "image_boxes", "mark_pairs", "pair_costs",
+    "predict", "shown", "to_world", "update",
+]  # fmt: skip
+
+# columns of floats: mean and covariance in the plane, height, yaw, sizes and their variance, then what is believed
+(
+    X, Y, VX, VY, XX, XY, YY, X_VX, X_VY, Y_VX, Y_VY, VX_VX, VX_VY, VY_VY, Z, Z_VAR, YAW, YAW_VAR, LENGTH, WIDTH,
+    TALL, SIZE_VAR, EVIDENCE, LOG_ODDS_SUM, LOG_ODDS, FACING,
+) = range(26)  # fmt: skip
+FLOATS = 26
+# columns of integers
+ID, CLASS, AGE, HITS, MISSED, DETECTION = range(6)
+INTEGERS = 6
+# columns of parameters; ``perception.tracking.settings.BoxClassSettings`` lists them in this order with their meaning
+(
+    _POSITION_STD, _POSITION_STD_PER_M, _TRUST, _ACCELERATION_STD, _BIRTH_SPEED_STD, _NEWCOMER_LOG_DENSITY,
+    _TAIL_DEGREES, _OVERLAP, _REACH, _YAW_STD, _YAW_RATE_STD, _SIZE_STD, _HEIGHT_STD, _CLIMB_STD, _SCORE_SCALE,
+    _SCORE_PER_M2, _SCORE_OFFSET, _MISS_EVIDENCE, _MAX_EVIDENCE, _DEATH_EVIDENCE, _MAX_COAST, _SHOW_EVIDENCE,
+    _SHOW_COAST, _SHOW_VISIBLE, _LENGTH_BONUS, _WIDTH_SHARE,
+) = range(26)  # fmt: skip
+PARAMETERS = 26
+
+
+@njit("float64(float64)", cache=True, nogil=True)
+def _wrap(angle):  # type: ignore[no-untyped-def]
+    return (angle + np.pi) % (2.0 * np.pi) - np.pi
+
+
+@njit("float64[:, ::1](float64[:, ::1], float64[::1])", cache=True, nogil=True)
+def to_world(boxes, pose):  # type: ignore[no-untyped-def]
+    """(N, 7) boxes by ``pose``: the nine numbers of a rotation by rows, then a translation; yaws turn about z."""
+    out = np.empty_like(boxes)
+    turn = np.arctan2(pose[3], pose[0])
+    for j in range(boxes.shape[0]):
+        x, y, z = boxes[j, 0], boxes[j, 1], boxes[j, 2]
+        out[j, 0] = pose[0] * x + pose[1] * y + pose[2] * z + pose[9]
+        out[j, 1] = pose[3] * x + pose[4] * y + pose[5] * z + pose[10]
+        out[j, 2] = pose[6] * x + pose[7] * y + pose[8] * z + pose[11]
+        out[j, 3] = _wrap(boxes[j, 3] + turn)
+        out[j, 4], out[j, 5], out[j, 6] = boxes[j, 4], boxes[j, 5], boxes[j, 6]
+    return out
+
+
+@njit("void(float64[:, ::1], int64[:, ::1], int64, float64, float64[:, ::1])", cache=True, nogil=True)
+def predict(floats, integers, count, dt_s, parameters):  # type: ignore[no-untyped-def]
+    """Moves every track ``dt_s`` ahead at constant velocity."""
+    dt2 = dt_s * dt_s
+    for i in range(count):
+        s = floats[i]
+        own = parameters[integers[i, CLASS]]
+        s[X] += dt_s * s[VX]
+        s[Y] += dt_s * s[VY]
+        noise = own[_ACCELERATION_STD] * own[_ACCELERATION_STD]
+        s[XX] += dt_s * (2.0 * s[X_VX] + dt_s * s[VX_VX]) + noise * dt2 * dt2 / 4.0
+        s[XY] += dt_s * (s[X_VY] + s[Y_VX] + dt_s * s[VX_VY])
+        s[YY] += dt_s * (2.0 * s[Y_VY] + dt_s * s[VY_VY]) + noise * dt2 * dt2 / 4.0
+        s[X_VX] += dt_s * s[VX_VX] + noise * dt2 * dt_s / 2.0
+        s[X_VY] += dt_s * s[VX_VY]
+        s[Y_VX] += dt_s * s[VX_VY]
+        s[Y_VY] += dt_s * s[VY_VY] + noise * dt2 * dt_s / 2.0
+        s[VX_VX] += noise * dt2
+        s[VY_VY] += noise * dt2
+        s[Z_VAR] += own[_CLIMB_STD] * own[_CLIMB_STD] * dt_s
+        s[YAW_VAR] += own[_YAW_RATE_STD] * own[_YAW_RATE_STD] * dt_s
+        integers[i, DETECTION] = -1
+
+
+@njit("float64[:, ::1](float64[:, ::1], float64[::1], int64[::1], float64[:, ::1])", cache=True, nogil=True)
+def calibrate(boxes, scores, classes, parameters):  # type: ignore[no-untyped-def]
+    """(2, N): log-odds that each detection is right, and the standard deviation of its position (m).
+
+    Boxes are in the ego frame. Detectors score distant objects lower although they are right as often, which
+    ``score_per_m2`` makes up for; positions grow less certain with range.
+    """
+    out = np.empty((2, boxes.shape[0]))
+    for j in range(boxes.shape[0]):
+        own = parameters[classes[j]]
+        range2 = boxes[j, 0] * boxes[j, 0] + boxes[j, 1] * boxes[j, 1]
+        out[0, j] = own[_SCORE_SCALE] * scores[j] + own[_SCORE_PER_M2] * range2 + own[_SCORE_OFFSET]
+        out[1, j] = own[_POSITION_STD] + own[_POSITION_STD_PER_M] * np.sqrt(range2)
+    return out
+
+
+@njit(
+    "float64[:, ::1](float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], int64[::1], float64[::1], "
+    "float64[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def pair_costs(floats, integers, count, boxes, classes, deviations, parameters):  # type: ignore[no-untyped-def]
+    """(count, N) negative log of how much likelier a detection is this track's than a newcomer; infinite if far off.
+
+    Args:
+        floats: track state.
+        integers: track state; a track whose ``DETECTION`` is set is paired already.
+        count: live tracks.
+        boxes: (N, 7) in the world.
+        classes: (N,) rows of ``parameters``; -1 takes no part.
+        deviations: (N,) m standard deviation of each detection's position in the plane.
+        parameters: (classes, ``PARAMETERS``).
+    """
+    found = boxes.shape[0]
+    costs = np.full((count, found), np.inf)
+    for i in range(count):
+        if integers[i, DETECTION] >= 0:
+            continue
+        s = floats[i]
+        own_class = integers[i, CLASS]
+        own = parameters[own_class]
+        reach = own[_REACH]
+        for j in range(found):
+            if classes[j] != own_class:
+                continue
+            dx = boxes[j, 0] - s[X]
+            dy = boxes[j, 1] - s[Y]
+            if abs(dx) > reach or abs(dy) > reach:
+                continue
+            noise = deviations[j] * deviations[j]
+            xx, xy, yy = s[XX] + noise, s[XY], s[YY] + noise
+            determinant = xx * yy - xy * xy
+            squared = (yy * dx * dx - 2.0 * xy * dx * dy + xx * dy * dy) / determinant
+            dz = boxes[j, 2] - s[Z]
+            squared += dz * dz / (s[Z_VAR] + own[_HEIGHT_STD] * own[_HEIGHT_STD] + 0.04)
+            tail = own[_TAIL_DEGREES]
+            costs[i, j] = (
+                0.5 * (tail + 2.0) * np.log(1.0 + squared / tail)
+                + 0.5 * np.log(determinant)
+                + own[_NEWCOMER_LOG_DENSITY]
+            )
+    return costs
+
+
+@njit("void(int64[:, ::1], int64, int64[::1], int64[::1])", cache=True, nogil=True)
+def mark_pairs(integers, count, column_of_row, classes):  # type: ignore[no-untyped-def]
+    """Writes pairs into the state and takes their detections out of the pool (class -1)."""
+    for i in range(count):
+        if column_of_row[i] >= 0:
+            integers[i, DETECTION] = column_of_row[i]
+            classes[column_of_row[i]] = -1
+
+
+@njit(
+    "float64[:, ::1](float64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], float64, float64, float64, "
+    "float64[::1])",
+    cache=True,
+    nogil=True,
+)
+def ego_shift(floats, count, boxes, deviations, column_of_row, ego_x, ego_y, degrees, prior):  # type: ignore[no-untyped-def]
+    """Motion of the ego vehicle that its prediction missed, from the residuals of paired tracks.
+
+    Robust least squares over turn and shift: every pair pulls with the inverse of its variance, less the further
+    off it is (Student-t weights), against a prior of zero.
+
+    Args:
+        floats: track state.
+        count: live tracks.
+        boxes: (N, 7) detections, placed in the world with the predicted pose.
+        deviations: (N,) m standard deviation of each.
+        column_of_row: (count,) detection of each track or -1.
+        ego_x: m, predicted position of the vehicle in the world, about which it turns; likewise ``ego_y``.
+        ego_y: m.
+        degrees: of freedom of the weights.
+        prior: (3,) standard deviations of the error in x (m), y (m) and heading (rad).
+
+    Returns:
+        (2, 3): the correction (m, m, rad) and its standard deviations.
+    """
+    out = np.zeros((2, 3))
+    for _ in range(3):
+        a = np.zeros((3, 3))
+        b = np.zeros(3)
+        for k in range(3):
+            a[k, k] = 1.0 / (prior[k] * prior[k])
+        for i in range(count):
+            j = column_of_row[i]
+            if j < 0:
+                continue
+            s = floats[i]
+            rx, ry = boxes[j, 0] - ego_x, boxes[j, 1] - ego_y
+            gap_x = s[X] - boxes[j, 0]
+            gap_y = s[Y] - boxes[j, 1]
+            left_x = gap_x - (out[0, 0] - ry * out[0, 2])
+            left_y = gap_y - (out[0, 1] + rx * out[0, 2])
+            variance = 0.5 * (s[XX] + s[YY]) + deviations[j] * deviations[j]
+            squared = (left_x * left_x + left_y * left_y) / variance
+            weight = (degrees + 2.0) / (degrees + squared) / variance
+            a[0, 0] += weight
+            a[1, 1] += weight
+            a[0, 2] -= weight * ry
+            a[1, 2] += weight * rx
+            a[2, 2] += weight * (rx * rx + ry * ry)
+            b[0] += weight * gap_x
+            b[1] += weight * gap_y
+            b[2] += weight * (rx * gap_y - ry * gap_x)
+        # elimination of the shift: a[0, 1] is 0
+        pivot = a[2, 2] - a[0, 2] * a[0, 2] / a[0, 0] - a[1, 2] * a[1, 2] / a[1, 1]
+        turn = (b[2] - a[0, 2] * b[0] / a[0, 0] - a[1, 2] * b[1] / a[1, 1]) / pivot
+        out[0, 2] = turn
+        out[0, 0] = (b[0] - a[0, 2] * turn) / a[0, 0]
+        out[0, 1] = (b[1] - a[1, 2] * turn) / a[1, 1]
+        out[1, 2] = np.sqrt(1.0 / pivot)
+        out[1, 0] = np.sqrt(1.0 / a[0, 0] + (a[0, 2] / a[0, 0]) ** 2 / pivot)
+        out[1, 1] = np.sqrt(1.0 / a[1, 1] + (a[1, 2] / a[1, 1]) ** 2 / pivot)
+    return out
+
+
+@njit(
+    "int64(float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], int64[::1], "
+    "float64[::1], boolean, int64, float64[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def update(  # type: ignore[no-untyped-def]
+    floats, integers, count, boxes, log_odds, classes, newborn_classes, deviations, misses_count, next_id, parameters
+):
+    """Corrects paired tracks, lets the others lose evidence, drops the lost, starts tracks; returns the new count.
+
+    Args:
+        floats: track state.
+        integers: track state with ``DETECTION`` set by ``mark_pairs``.
+        count: live tracks.
+        boxes: (N, 7) detections in the world.
+        log_odds: (N,) of being right.
+        classes: (N,) class of each detection that is still unpaired, -1 of the others.
+        newborn_classes: (N,) class in which an unpaired detection starts a track, -1 where it starts none.
+        deviations: (N,) m standard deviation of each detection's position in the plane.
+        misses_count: whether a new moment has come; another view of the same one takes no evidence away.
+        next_id: id of the first newborn.
+        parameters: (classes, ``PARAMETERS``).
+    """
+    kept = 0
+    for i in range(count):
+        s = floats[i]
+        own = parameters[integers[i, CLASS]]
+        j = integers[i, DETECTION]
+        integers[i, AGE] += misses_count
+        if j >= 0:
+            relative = deviations[j] / own[_POSITION_STD]
+            gain = s[SIZE_VAR] / (s[SIZE_VAR] + own[_SIZE_STD] * own[_SIZE_STD] * relative * relative)
+            for k in range(3):
+                s[LENGTH + k] += gain * (boxes[j, 4 + k] - s[LENGTH + k])
+            s[SIZE_VAR] = max(s[SIZE_VAR] * (1.0 - gain), 0.002 * own[_SIZE_STD] * own[_SIZE_STD])
+            noise = (own[_TRUST] * deviations[j]) ** 2
+            dx, dy = boxes[j, 0] - s[X], boxes[j, 1] - s[Y]
+            xx, xy, yy = s[XX] + noise, s[XY], s[YY] + noise
+            determinant = xx * yy - xy * xy
+            squared = (yy * dx * dx - 2.0 * xy * dx * dy + xx * dy * dy) / determinant
+            # the same heavy tail as in pairing: an unlikely measurement counts less
+            noise *= max(1.0, (own[_TAIL_DEGREES] + squared) / (own[_TAIL_DEGREES] + 2.0))
+            xx, xy, yy = s[XX] + noise, s[XY], s[YY] + noise
+            determinant = xx * yy - xy * xy
+            ixx, ixy, iyy = yy / determinant, -xy / determinant, xx / determinant
+            # gains, one row a state: x, y, vx, vy
+            gains = (
+                (s[XX] * ixx + s[XY] * ixy, s[XX] * ixy + s[XY] * iyy),
+                (s[XY] * ixx + s[YY] * ixy, s[XY] * ixy + s[YY] * iyy),
+                (s[X_VX] * ixx + s[Y_VX] * ixy, s[X_VX] * ixy + s[Y_VX] * iyy),
+                (s[X_VY] * ixx + s[Y_VY] * ixy, s[X_VY] * ixy + s[Y_VY] * iyy),
+            )
+            for k in range(4):
+                s[k] += gains[k][0] * dx + gains[k][1] * dy
+            pxx, pxy, pyy, xvx, xvy, yvx, yvy = s[XX], s[XY], s[YY], s[X_VX], s[X_VY], s[Y_VX], s[Y_VY]
+            s[XX] -= gains[0][0] * pxx + gains[0][1] * pxy
+            s[XY] -= gains[0][0] * pxy + gains[0][1] * pyy
+            s[YY] -= gains[1][0] * pxy + gains[1][1] * pyy
+            s[X_VX] -= gains[0][0] * xvx + gains[0][1] * yvx
+            s[X_VY] -= gains[0][0] * xvy + gains[0][1] * yvy
+            s[Y_VX] -= gains[1][0] * xvx + gains[1][1] * yvx
+            s[Y_VY] -= gains[1][0] * xvy + gains[1][1] * yvy
+            s[VX_VX] -= gains[2][0] * xvx + gains[2][1] * yvx
+            s[VX_VY] -= gains[2][0] * xvy + gains[2][1] * yvy
+            s[VY_VY] -= gains[3][0] * xvy + gains[3][1] * yvy
+
+            gain = s[Z_VAR] / (s[Z_VAR] + own[_HEIGHT_STD] * own[_HEIGHT_STD])
+            s[Z] += gain * (boxes[j, 2] - s[Z])
+            s[Z_VAR] *= 1.0 - gain
+            # a box turned by half a turn is the same box: the detector mistakes front and back now and then
+            off = _wrap(boxes[j, 3] - s[YAW])
+            ahead = 1.0
+            if abs(off) > 0.5 * np.pi:
+                off = _wrap(off + np.pi)
+                ahead = -1.0
+            # near range measures yaw better; a quarter turn off is no measurement of yaw
+            if abs(off) < 0.9:
+                gain = s[YAW_VAR] / (s[YAW_VAR] + own[_YAW_STD] * own[_YAW_STD])
+                s[YAW] = _wrap(s[YAW] + gain * off)
+                s[YAW_VAR] *= 1.0 - gain
+            s[FACING] = 0.9 * s[FACING] + ahead
+            if s[FACING] < -1.5:
+                s[YAW] = _wrap(s[YAW] + np.pi)
+                s[FACING] = -s[FACING]
+            s[EVIDENCE] = min(s[EVIDENCE] + np.log1p(np.exp(min(log_odds[j], 20.0))), own[_MAX_EVIDENCE])
+            s[LOG_ODDS_SUM] += log_odds[j]
+            s[LOG_ODDS] = log_odds[j]
+            integers[i, HITS] += 1
+            integers[i, MISSED] = 0
+        else:
+            if misses_count:
+                integers[i, MISSED] += 1
+                s[EVIDENCE] -= own[_MISS_EVIDENCE]
+            if s[EVIDENCE] < own[_DEATH_EVIDENCE] or integers[i, MISSED] > own[_MAX_COAST]:
+                continue
+        if kept != i:
+            floats[kept] = floats[i]
+            integers[kept] = integers[i]
+        kept += 1
+    for j in range(boxes.shape[0]):
+        if newborn_classes[j] < 0 or classes[j] < 0 or kept >= floats.shape[0]:
+            continue
+        own = parameters[newborn_classes[j]]
+        doubled = False
+        for i in range(kept):
+            # solid things do not overlap: a second box on a track seen in this frame is no newcomer
+            if integers[i, DETECTION] < 0 or integers[i, CLASS] != newborn_classes[j] or integers[i, AGE] == 1:
+                continue
+            dx, dy = boxes[j, 0] - floats[i, X], boxes[j, 1] - floats[i, Y]
+            if abs(dx) > own[_REACH] or abs(dy) > own[_REACH]:
+                continue
+            cosine, sine = np.cos(floats[i, YAW]), np.sin(floats[i, YAW])
+            length, width = 0.5 * (floats[i, LENGTH] + boxes[j, 4]), 0.5 * (floats[i, WIDTH] + boxes[j, 5])
+            shared_x = length - abs(cosine * dx + sine * dy)
+            shared_y = width - abs(cosine * dy - sine * dx)
+            if shared_x > 0.0 and shared_y > 0.0:
+                shared = shared_x * shared_y
+                if shared > own[_OVERLAP] * (2.0 * length * width - shared):
+                    doubled = True
+                    break
+        if doubled:
+            continue
+        s = floats[kept]
+        s[:] = 0.0
+        noise = deviations[j] * deviations[j]
+        s[X], s[Y] = boxes[j, 0], boxes[j, 1]
+        s[XX] = s[YY] = noise
+        s[VX_VX] = s[VY_VY] = own[_BIRTH_SPEED_STD] * own[_BIRTH_SPEED_STD]
+        s[Z], s[Z_VAR] = boxes[j, 2], own[_HEIGHT_STD] * own[_HEIGHT_STD]
+        s[YAW], s[YAW_VAR] = boxes[j, 3], own[_YAW_STD] * own[_YAW_STD]
+        s[LENGTH], s[WIDTH], s[TALL] = boxes[j, 4], boxes[j, 5], boxes[j, 6]
+        s[SIZE_VAR] = (own[_SIZE_STD] * deviations[j] / own[_POSITION_STD]) ** 2
+        s[EVIDENCE] = np.log1p(np.exp(min(log_odds[j], 20.0)))
+        s[LOG_ODDS_SUM] = s[LOG_ODDS] = log_odds[j]
+        s[FACING] = 1.0
+        integers[kept, ID] = next_id
+        integers[kept, CLASS] = newborn_classes[j]
+        integers[kept, AGE] = 1
+        integers[kept, HITS] = 1
+        integers[kept, MISSED] = 0
+        integers[kept, DETECTION] = j
+        next_id += 1
+        kept += 1
+    return kept
+
+
+@njit("float64[:, ::1](float64[:, ::1], int64, float64[::1])", cache=True, nogil=True)
+def boxes_of(floats, count, pose):  # type: ignore[no-untyped-def]
+    """(count, 7) boxes of the tracks in the ego frame, by the inverse of ``pose`` (as in ``to_world``)."""
+    out = np.empty((count, 7))
+    turn = np.arctan2(pose[3], pose[0])
+    for i in range(count):
+        s = floats[i]
+        x, y, z = s[X] - pose[9], s[Y] - pose[10], s[Z] - pose[11]
+        out[i, 0] = pose[0] * x + pose[3] * y + pose[6] * z
+        out[i, 1] = pose[1] * x + pose[4] * y + pose[7] * z
+        out[i, 2] = pose[2] * x + pose[5] * y + pose[8] * z
+        out[i, 3] = _wrap(s[YAW] - turn)
+        out[i, 4], out[i, 5], out[i, 6] = s[LENGTH], s[WIDTH], s[TALL]
+    return out
+
+
+@njit(
+    "float64[:, ::1](float64[:, ::1], int64[:, ::1], int64, float64[::1], float64, float64, float64[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def image_boxes(boxes, integers, count, projection, width_px, height_px, parameters):  # type: ignore[no-untyped-def]
+    """(count, 5) corners x1 y1 x2 y2 of ego-frame boxes in the image, and the share of each that lies inside it.
+
+    Args:
+        boxes: (count, 7) in the ego frame.
+        integers: track state, for the class: ``width_share`` narrows the projection about its middle, since people fill
+            less of their box's outline than cars do.
+        count: live tracks.
+        projection: (12,) rows of the 3x4 matrix from ego coordinates to pixels; boxes at or behind the camera are
+            projected as far as they lie 0.1 m or more ahead, and have a share of 0 where they do not.
+        width_px: of the image; likewise ``height_px``.
+        height_px: of the image.
+        parameters: (classes, ``PARAMETERS``).
+    """
+    out = np.zeros((count, 5))
+    for i in range(count):
+        cosine, sine = np.cos(boxes[i, 3]), np.sin(boxes[i, 3])
+        left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
+        for corner in range(8):
+            along = boxes[i, 4] * (0.5 if corner & 1 else -0.5)
+            across = boxes[i, 5] * (0.5 if corner & 2 else -0.5)
+            x = boxes[i, 0] + cosine * along - sine * across
+            y = boxes[i, 1] + sine * along + cosine * across
+            z = boxes[i, 2] + boxes[i, 6] * (0.5 if corner & 4 else -0.5)
+            depth = projection[8] * x + projection[9] * y + projection[10] * z + projection[11]
+            if depth < 0.1:
+                continue
+            u = (projection[0] * x + projection[1] * y + projection[2] * z + projection[3]) / depth
+            v = (projection[4] * x + projection[5] * y + projection[6] * z + projection[7]) / depth
+            left, right = min(left, u), max(right, u)
+            top, bottom = min(top, v), max(bottom, v)
+        if not left < right:
+            continue
+        narrowed = 0.5 * (1.0 - parameters[integers[i, CLASS], _WIDTH_SHARE]) * (right - left)
+        left += narrowed
+        right -= narrowed
+        whole = (right - left) * (bottom - top)
+        left, right = min(max(left, 0.0), width_px), min(max(right, 0.0), width_px)
+        top, bottom = min(max(top, 0.0), height_px), min(max(bottom, 0.0), height_px)
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = left, top, right, bottom
+        out[i, 4] = (right - left) * (bottom - top) / max(whole, 1e-9)
+    return out
+
+
+@njit(
+    "Tuple((int64[::1], float64[::1]))(float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def shown(floats, integers, count, in_image, parameters):  # type: ignore[no-untyped-def]
+    """Rows to show, and the score of each: seen in this frame, or lately and with enough evidence to bridge a gap.
+
+    The score is the mean log-odds of the track's detections plus a bonus for each doubling of their number: long tracks
+    are rarely false. ``in_image`` (count, 5) comes from ``image_boxes``; 0 rows when there is no camera.
+    """
+    rows = np.empty(count, np.int64)
+    scores = np.empty(count)
+    found = 0
+    for i in range(count):
+        own = parameters[integers[i, CLASS]]
+        if in_image.shape[0] and in_image[i, 4] <= 0.0:
+            continue
+        if integers[i, MISSED] > 0:
+            if integers[i, MISSED] > own[_SHOW_COAST] or floats[i, EVIDENCE] < own[_SHOW_EVIDENCE]:
+                continue
+            if in_image.shape[0] and in_image[i, 4] < own[_SHOW_VISIBLE]:
+                continue
+        rows[found] = i
+        mean = floats[i, LOG_ODDS_SUM] / integers[i, HITS]
+        scores[found] = mean + own[_LENGTH_BONUS] * np.log2(float(integers[i, HITS]))
+        found += 1
+    return rows[:found], scores[:found]
