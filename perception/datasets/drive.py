@@ -23,7 +23,7 @@ class Gap:
 
     Attributes:
         frame_name: the frame it belongs to, as the drive names it.
-        sensor: ``camera``, ``lidar``, ``pose`` or a file's role.
+        sensor: ``camera``, ``lidar``, ``pose``, ``timestamp`` or ``calibration``.
         reason: what was found and what was expected.
     """
 
