@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from perception.config import Config
@@ -74,7 +74,7 @@ class Pipeline:
     lifter: Lifter
     tracker: Tracker
     map_layer: BirdsEyeMap
-    weights: tuple[tuple[str, WeightsUsed], ...] = ()
+    weights: Mapping[str, WeightsUsed] = field(default_factory=dict)
     device: str = "cpu"
     is_sequence: bool = True
 
@@ -128,10 +128,11 @@ def build_pipeline(config: Config, drive: DriveInfo, device: str = "auto", threa
     semantic = make_semantic(config.segmentation, network, device, threads)
     instance = make_instance(config.segmentation, network, device, threads, detector=detector)
     roles = {"network": network, "detection": detector, "semantic": semantic, "instance": instance}
-    weights: list[tuple[str, WeightsUsed]] = []
+    weights: dict[str, WeightsUsed] = {}
     for role, stage in roles.items():
-        used = () if stage is None else getattr(stage, "weights", ())
-        weights += [(role, entry) for entry in used if entry not in [known for _, known in weights]]
+        for used in getattr(stage, "weights", ()):
+            if used not in weights.values():
+                weights[role] = used
     return Pipeline(
         egomotion=make_egomotion(
             config.egomotion,
@@ -147,7 +148,7 @@ def build_pipeline(config: Config, drive: DriveInfo, device: str = "auto", threa
         lifter=make_lifter(config.lifting),
         tracker=make_tracker(config.tracking),
         map_layer=make_map(config.mapping),
-        weights=tuple(weights),
+        weights=weights,
         device=getattr(network, "device", None) or getattr(detector, "device", "cpu"),
         is_sequence=drive.is_sequence,
     )

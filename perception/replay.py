@@ -13,22 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-import numpy as np
-import numpy.typing as npt
-
-from perception.classes import OBJECT_COLOURS_RGB
 from perception.config import Config
 from perception.datasets.drive import Drive, DriveInfo, Gap, Reading
 from perception.datasets.factory import open_drive
 from perception.errors import DriveError, OutputError
 from perception.mapping.output import write_map
-from perception.mapping.render import draw_footprints, map_crop
 from perception.pipeline import Pipeline, build_pipeline
 from perception.sinks.factory import make_sinks
-from perception.sinks.sink import RunContext, RunSummary, WeightsUsed
-from perception.types import FrameResult
+from perception.sinks.map_view import make_map_view
+from perception.sinks.sink import RunContext, RunSummary
 
-__all__ = ["ReplayOutcome", "ReplayRequest", "prepare_output", "readings_ahead", "replay"]
+__all__ = ["ReplayOutcome", "ReplayRequest", "frames_to_come", "prepare_output", "readings_ahead", "replay"]
 
 MAX_FRAME_PERIOD_S = 10.0
 # gaps kept word for word; a drive that is broken all over must not fill the memory
@@ -116,7 +111,6 @@ def replay(
         if request.resume and _holds_complete_run(out):
             return ReplayOutcome(out, 0, 0, True, ("the run in this folder is complete; nothing was done",))
         pipeline = build_pipeline(config, drive.info, request.device, request.threads)
-        view = _MapViews(pipeline)
         context = RunContext(
             out=out,
             drive=drive.info,
@@ -125,8 +119,8 @@ def replay(
             pose_source=_pose_source(pipeline, drive.info),
             depth_source=getattr(pipeline.depth, "source", "estimated"),
             device=pipeline.device,
-            weights=tuple(WeightsUsed(role, used.name, used.sha256) for role, used in pipeline.weights),
-            map_view=view if drive.info.is_sequence else None,
+            weights=dict(pipeline.weights),
+            map_view=make_map_view(pipeline.map_layer) if drive.info.is_sequence else None,
             start=request.start,
             step=request.step,
             count=request.count,
@@ -139,7 +133,7 @@ def replay(
 
 def _run(drive: Drive, pipeline: Pipeline, context: RunContext, progress: Progress) -> ReplayOutcome:
     frames, skipped, gaps = 0, 0, list(drive.info.gaps)
-    expected = context.expected_frames
+    expected = frames_to_come(context)
     with make_sinks(context) as sinks:
         began = time.perf_counter()
         ahead = context.config.replay.decode_ahead_frames
@@ -208,18 +202,13 @@ def readings_ahead(
         thread.join(timeout=5.0)
 
 
-class _MapViews:
-    """Draws the map around the vehicle as it stands when called."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._map = pipeline.map_layer
-
-    def __call__(self, result: FrameResult, width_px: int, height_px: int) -> npt.NDArray[np.uint8]:
-        picture, pixel_from_world = map_crop(
-            self._map.grid.snapshot(), result.world_SE3_ego, self._map.path_xyz_m, width_px, height_px
-        )
-        draw_footprints(picture, pixel_from_world, result, OBJECT_COLOURS_RGB)
-        return picture
+def frames_to_come(context: RunContext) -> int | None:
+    """How many readings a run will take, or None for a live source without ``count``."""
+    total = context.drive.frame_count
+    if total is None:
+        return context.count
+    rest = max(0, -(-(total - context.start) // context.step))
+    return rest if context.count is None else min(rest, context.count)
 
 
 def prepare_output(request: ReplayRequest, drive: DriveInfo) -> Path:

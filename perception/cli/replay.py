@@ -53,7 +53,7 @@ def replay_command(
     settings = load_config(config, overrides)
 
     from perception.cli.console import FrameProgress
-    from perception.replay import ReplayRequest, replay
+    from perception.replay import ReplayRequest, frames_to_come, replay
     from perception.sinks.sink import RunContext
 
     request = ReplayRequest(
@@ -72,7 +72,7 @@ def replay_command(
 
     def announce(context: RunContext) -> None:
         if not quiet:
-            say = [f"{context.drive.name} ({context.drive.kind}), {context.expected_frames or 'live'} frames"]
+            say = [f"{context.drive.name} ({context.drive.kind}), {frames_to_come(context) or 'live'} frames"]
             say += [f"calibration: {context.drive.calibration_source}", f"poses: {context.pose_source}"]
             say += [f"depth: {context.depth_source}", f"device: {context.device}"]
             say += [f"note: {note}" for note in context.drive.notes]

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.classes import SEMANTIC_CLASSES, SEMANTIC_COLOURS_RGB, VOID_ID
-from perception.geometry import SE3, box_corners
+from perception.geometry import SE3
 from perception.mapping.grid import GridSnapshot
-from perception.types import FrameResult
 
-__all__ = ["draw_footprints", "draw_map", "map_crop"]
+__all__ = ["draw_map", "map_crop"]
 
 BACKGROUND_RGB = (24, 26, 30)
 PAPER_RGB = (245, 245, 242)
@@ -164,42 +163,3 @@ def _polyline(
 
 def _text(picture: npt.NDArray[np.uint8], text: str, at: tuple[int, int], size: float) -> None:
     cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, INK_RGB, 1, cv2.LINE_AA)
-
-
-def draw_footprints(
-    picture: npt.NDArray[np.uint8],
-    pixel_from_world: npt.NDArray[np.float64],
-    result: FrameResult,
-    colours_rgb: npt.NDArray[np.uint8],
-) -> None:
-    """Draws the vehicle and the footprints of what it sees into a crop of the map, in place.
-
-    Tracked boxes where the tracker gives 3D, else the boxes of the frame's detections.
-    """
-    boxes, class_ids = result.tracks.boxes3d, result.tracks.class_ids
-    if boxes is None:
-        rows = result.tracks.detection_rows
-        seen = rows >= 0
-        boxes, class_ids = result.boxes3d.select(rows[seen]), class_ids[seen]
-    placed = boxes.scores > 0
-    boxes, class_ids = boxes.select(placed), class_ids[placed]
-    corners = box_corners(boxes.centers_ego, boxes.sizes_lwh, boxes.yaws)[:, :4]
-    for footprint, class_id in zip(corners, class_ids, strict=True):
-        colour = tuple(int(channel) for channel in colours_rgb[class_id])
-        _polygon(picture, pixel_from_world, result.world_SE3_ego, footprint, colour)
-    vehicle = box_corners(np.array([[-0.5, 0.0, 0.75]]), np.array([[4.4, 1.8, 1.5]]), np.zeros(1))[0, :4]
-    _polygon(picture, pixel_from_world, result.world_SE3_ego, vehicle, (255, 255, 255))
-
-
-def _polygon(
-    picture: npt.NDArray[np.uint8],
-    pixel_from_world: npt.NDArray[np.float64],
-    world_SE3_ego: SE3,
-    corners_ego: npt.NDArray[np.float64],
-    colour: tuple[int, ...],
-) -> None:
-    world = world_SE3_ego.apply(corners_ego)[:, :2]
-    pixels = world @ pixel_from_world[:, :2].T + pixel_from_world[:, 2]
-    points = np.clip(np.round(pixels * 16), -(1 << 26), 1 << 26).astype(np.int32).reshape(-1, 1, 2)
-    cv2.fillPoly(picture, [points], tuple(channel // 2 for channel in colour), cv2.LINE_AA, 4)
-    cv2.polylines(picture, [points], True, colour, 2, cv2.LINE_AA, 4)
