@@ -12,7 +12,7 @@ from perception.datasets.drive import DamagedError, Drive, DriveInfo, Gap
 from perception.datasets.images import IMAGE_SUFFIXES, probe_size
 from perception.datasets.kitti_calibration import load_benchmark_calibration
 from perception.datasets.kitti_times import KITTI_RATE_HZ
-from perception.datasets.kitti_velodyne import read_velodyne
+from perception.datasets.kitti_velodyne import read_velodyne, velodyne_folder
 from perception.datasets.numbering import files_by_name, listing, missing_file, natural_key
 from perception.datasets.recorded import CameraSource, RecordedDrive, Step, gaps_of, one_camera
 from perception.errors import CalibrationError, DriveError
@@ -46,6 +46,8 @@ def open_kitti_object(path: str, calib: Path | None) -> Drive:
         raise DriveError(f"{image_folder}: expected pictures such as 000000.png but found {listing(image_folder)}")
     sizes = probe_size(list(images.values()), str(image_folder))
     width_px, height_px = max(sizes, key=lambda size: sizes[size])
+    lidar_folder = velodyne_folder(root)
+    scans = files_by_name(lidar_folder, (".bin",)) if lidar_folder.is_dir() else None
     camera: PinholeCamera | None = None
     notes: tuple[str, ...] = ()
     camera_of: CameraSource
@@ -54,11 +56,12 @@ def open_kitti_object(path: str, calib: Path | None) -> Drive:
         camera_of = one_camera(camera)
     else:
         first = next((name for name in images if (calib_folder / f"{name}.txt").exists()), next(iter(images)))
-        load_benchmark_calibration(calib_folder / f"{first}.txt", _CAMERA_NUMBER).camera("image_2", 1, 1)
+        calibration = load_benchmark_calibration(calib_folder / f"{first}.txt", _CAMERA_NUMBER)
+        calibration.camera("image_2", width_px, height_px)
         camera_of = _own_camera(calib_folder)
+        if scans is not None and calibration.ref_SE3_velo is None:
+            scans, notes = None, (f"{lidar_folder} left out: {calibration.source} does not place it",)
 
-    lidar_folder = next((f for f in (root / "velodyne", root / "velodyne_reduced") if f.is_dir()), None)
-    scans = None if lidar_folder is None else files_by_name(lidar_folder, (".bin",))
     steps = []
     for index, name in enumerate(sorted({*images, *(scans or {})}, key=natural_key)):
         gaps: list[Gap] = []
@@ -66,7 +69,7 @@ def open_kitti_object(path: str, calib: Path | None) -> Drive:
             gaps.append(missing_file(name, "camera", image_folder))
         if calib is None and not (calib_folder / f"{name}.txt").exists():
             gaps.append(missing_file(name, "calibration", calib_folder))
-        if scans is not None and lidar_folder is not None and name not in scans:
+        if scans is not None and name not in scans:
             gaps.append(missing_file(name, "lidar", lidar_folder))
         scan = None if scans is None else scans.get(name)
         steps.append(Step(name, round(index * 1e9 / KITTI_RATE_HZ), images.get(name), scan, None, tuple(gaps)))
@@ -81,7 +84,7 @@ def open_kitti_object(path: str, calib: Path | None) -> Drive:
         camera=camera,
         calibration_source=f"{calib_folder} (one file a frame)" if calib is None else str(calib),
         pose_source=None,
-        sensors=("camera image_2",) if lidar_folder is None else ("camera image_2", f"lidar {lidar_folder.name}"),
+        sensors=("camera image_2",) if scans is None else ("camera image_2", f"lidar {lidar_folder.name}"),
         gaps=gaps_of(steps),
         is_sequence=False,
         labels=labels if labels.is_dir() else None,

@@ -13,6 +13,7 @@ from perception.datasets.kitti_calibration import KittiCalibration, load_benchma
 from perception.datasets.kitti_poses import read_pose_rows
 from perception.datasets.kitti_sequence import CAMERA_ORDER, GivenPoses, SequenceLayout, open_sequence
 from perception.datasets.kitti_times import read_times
+from perception.datasets.kitti_velodyne import velodyne_folder
 from perception.datasets.numbering import only_one
 
 __all__ = ["open_kitti_odometry", "recognises_kitti_odometry"]
@@ -53,7 +54,7 @@ def open_kitti_odometry(path: str, calib: Path | None) -> Drive:
             image_folder=folder / f"image_{number}",
             camera_number=number,
             camera_name=f"image_{number}",
-            lidar_folder=folder / "velodyne",
+            lidar_folder=velodyne_folder(folder),
             lidar_name="velodyne",
             calibration=calibration_file,
             load_calibration=lambda: load_benchmark_calibration(calibration_file, number),

@@ -15,6 +15,7 @@ from perception.datasets.kitti_calibration import KittiCalibration, load_benchma
 from perception.datasets.kitti_poses import oxts_poses, read_oxts_sequence
 from perception.datasets.kitti_sequence import CAMERA_ORDER, GivenPoses, SequenceLayout, open_sequence
 from perception.datasets.kitti_times import steady_times
+from perception.datasets.kitti_velodyne import velodyne_folder
 from perception.datasets.numbering import listing, only_one
 from perception.errors import DriveError
 
@@ -71,7 +72,7 @@ def open_kitti_tracking(path: str, calib: Path | None) -> Drive:
             image_folder=image_folder,
             camera_number=number,
             camera_name=f"image_{number:02d}",
-            lidar_folder=_first_folder(root / "velodyne" / sequence, root / "velodyne_reduced" / sequence),
+            lidar_folder=velodyne_folder(root, sequence),
             lidar_name="velodyne",
             calibration=calibration_file,
             load_calibration=lambda: load_benchmark_calibration(calibration_file, number),
@@ -106,7 +107,3 @@ def _sequences(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if _SEQUENCE.fullmatch(path.name) and path.is_dir())
-
-
-def _first_folder(*folders: Path) -> Path:
-    return next((folder for folder in folders if folder.is_dir()), folders[0])

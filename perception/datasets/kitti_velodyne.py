@@ -10,7 +10,7 @@ import numpy.typing as npt
 from perception.datasets.drive import DamagedError
 from perception.datasets.kitti_calibration import VELODYNE_HEIGHT_M
 
-__all__ = ["read_velodyne"]
+__all__ = ["read_velodyne", "velodyne_folder"]
 
 _BYTES_PER_POINT = 16
 
@@ -42,3 +42,12 @@ def read_velodyne(path: Path) -> tuple[npt.NDArray[np.float32], str | None]:
         points = points[rows]
     points[:, 2] += np.float32(VELODYNE_HEIGHT_M)
     return points, reason
+
+
+def velodyne_folder(root: Path, sequence: str = "") -> Path:
+    """Where a benchmark keeps its scans: ``velodyne``, or ``velodyne_reduced`` for those cut to the camera's view.
+
+    It need not exist.
+    """
+    whole, reduced = root / "velodyne" / sequence, root / "velodyne_reduced" / sequence
+    return reduced if reduced.is_dir() and not whole.is_dir() else whole

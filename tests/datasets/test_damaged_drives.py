@@ -10,6 +10,7 @@ import pytest
 from drive_makers import (
     HEIGHT,
     WIDTH,
+    benchmark_calibration,
     make_image_folder,
     make_object_folder,
     make_odometry_sequence,
@@ -217,6 +218,27 @@ def test_lidar_that_nothing_places_is_left_out_and_said(tmp_path: Path) -> None:
     assert drive.info.sensors == ("camera image_02",)
     assert any("velodyne_points" in note and "left out" in note for note in drive.info.notes)
     assert all(reading.frame is not None and reading.frame.points_ego is None for reading in drive.readings())
+    training = make_object_folder(tmp_path / "object", ("000000",))
+    calibration = training / "calib" / "000000.txt"
+    calibration.write_text(calibration.read_text().split("R0_rect")[0])
+    drive = open_drive(training)
+    assert drive.info.sensors == ("camera image_2",)
+    assert "velodyne left out" in drive.info.notes[0]
+
+
+def test_reduced_scans_serve_where_there_are_no_others(tmp_path: Path) -> None:
+    training = make_object_folder(tmp_path / "object")
+    tracking = make_tracking_sequence(tmp_path / "tracking")
+    odometry = make_odometry_sequence(tmp_path / "odometry", 1)
+    with (odometry / "calib.txt").open("a") as file:
+        file.write(benchmark_calibration().splitlines()[-2].replace("Tr_velo_to_cam", "Tr") + "\n")
+    write_scan(odometry / "velodyne" / "000000.bin", 0)
+    for drive, folder in [(training, training), (tracking, tracking.parents[1]), (odometry, odometry)]:
+        (folder / "velodyne").rename(folder / "velodyne_reduced")
+        frame = next(iter(open_drive(drive).readings())).frame
+        assert frame is not None
+        assert frame.points_ego is not None
+        np.testing.assert_allclose(frame.points_ego, scan(0) + np.float32([0, 0, 1.73, 0]), atol=1e-6)
 
 
 def test_hidden_files_do_not_count(tmp_path: Path) -> None:
