@@ -18,6 +18,9 @@ class GrowingFile:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+        # what an earlier run into this folder left behind is not this run's
+        self._partial.unlink(missing_ok=True)
         self.aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
 
     def finish(self) -> None:
@@ -27,7 +30,7 @@ class GrowingFile:
     def keep_partial(self) -> None:
         """Renames ``tracks.parquet`` to ``tracks.partial.parquet``: what an interrupted run leaves behind."""
         if self.aside.exists():
-            self.aside.replace(self._path.with_name(f"{self._path.stem}.partial{self._path.suffix}"))
+            self.aside.replace(self._partial)
 
     def discard(self) -> None:
         """Removes the file."""

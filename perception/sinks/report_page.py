@@ -260,15 +260,9 @@ def _sources(data: RunData) -> str:
         ("depth", context.depth_source),
         ("device", context.device),
     ]
-    part = (
-        "all frames"
-        if (context.start, context.step, context.count) == (0, 1, None)
-        else (
-            f"from frame {context.start}, every {context.step}., "
-            + ("to the end" if context.count is None else f"at most {context.count}")
-        )
-    )
-    rows.append(("part", part))
+    every = "every frame" if context.step == 1 else f"one frame in {context.step}"
+    until = "to the end" if context.count is None else f"at most {context.count}"
+    rows.append(("part", f"from frame {context.start}, {every}, {until}"))
     weights = "".join(
         f'<tr><td>{escape(role)}</td><td class="text">{escape(used.name)}</td>'
         f"<td><code>{escape(used.sha256)}</code></td></tr>"
