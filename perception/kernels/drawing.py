@@ -8,8 +8,9 @@ from numba import njit
 
 __all__ = ["tint"]
 
-# how much of an object's own colour its inside takes, of 256; its outline takes all of it
-_INSIDE_OF_256 = 90
+# how much of an object's own colour its inside and its outline take, of 256
+_INSIDE_OF_256 = 80
+_OUTLINE_OF_256 = 192
 
 
 @njit("void(u1[:,:,::1], u1[:,::1], i4[:,::1], u1[:,::1], i8[::1], u1[:,::1], i8)", cache=True, nogil=True)
@@ -32,11 +33,11 @@ def _tint(  # type: ignore[no-untyped-def]
                 alpha = inside
                 # the left and upper neighbours see this same edge from their side, so outlines are two pixels wide
                 if object_rows[row, columns[u + 1]] != thing or object_rows[row_below, column] != thing:
-                    alpha = 256
+                    alpha = _OUTLINE_OF_256
                 elif (u > 0 and object_rows[row, columns[u - 1]] != thing) or (
                     v > 0 and object_rows[(2 * v - 1) * map_height // (2 * height), column] != thing
                 ):
-                    alpha = 256
+                    alpha = _OUTLINE_OF_256
                 for c in range(3):
                     old = np.int64(image_rgb[v, u, c])
                     image_rgb[v, u, c] = old + ((np.int64(object_colours_rgb[thing, c]) - old) * alpha >> 8)

@@ -24,6 +24,10 @@ class GuardedSinks:
     A sink that raises is aborted and disabled, its reason is kept in ``errors``, and the others go on. Used as a
     context manager it aborts when the block is left without ``finish``.
 
+    Attributes:
+        errors: one line for every sink that failed, by name.
+        status: ``partial``, or ``complete`` once ``finish`` has found nothing missing; as in run.json.
+
     Args:
         makers: make the sinks, by name; they are called in this order for every frame. A sink that cannot be made is
             left out, with its reason in ``errors``.
@@ -38,6 +42,7 @@ class GuardedSinks:
         before_write: Callable[[FrameResult], None] | None = None,
     ) -> None:
         self.errors: dict[str, str] = {}
+        self.status = "partial"
         self._active: list[Sink] = []
         self._record = record
         self._before_write = before_write
@@ -87,7 +92,7 @@ class GuardedSinks:
             OutputError: run.json cannot be written.
         """
         self._end(lambda sink: sink.finish(summary))
-        self._record.finish(summary, self.errors)
+        self.status = self._record.finish(summary, self.errors)
         return self.errors
 
     def abort(self, summary: RunSummary | None = None) -> dict[str, str]:

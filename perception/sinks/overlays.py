@@ -101,14 +101,15 @@ def _draw_trails(
 
 
 def _draw_loose_detections(picture: Image, result: FrameResult, to_picture: npt.NDArray[np.float64]) -> None:
-    """Thin boxes around detections that no track has taken up."""
+    """Thin, darker boxes around detections that no track has taken up."""
     followed = set(result.tracks.detection_rows.tolist())
     detections = result.detections
     for row in range(len(detections)):
         if row not in followed:
             upper_left, lower_right = _fixed(detections.boxes_xyxy[row].reshape(2, 2) * to_picture)
-            colour = class_colour(int(detections.class_ids[row]))
-            cv2.rectangle(picture, upper_left, lower_right, colour, 1, cv2.LINE_AA, _SHIFT)
+            red, green, blue = class_colour(int(detections.class_ids[row]))
+            darker = (red * 2 // 3, green * 2 // 3, blue * 2 // 3)
+            cv2.rectangle(picture, upper_left, lower_right, darker, 1, cv2.LINE_AA, _SHIFT)
 
 
 def _draw_tracks(picture: Image, result: FrameResult, to_picture: npt.NDArray[np.float64], scale: float) -> None:

@@ -35,7 +35,7 @@ def tint_oracle(image, class_ids, object_rows, colours, alphas, object_colours, 
         edge[tuple(low)] |= differs
         edge[tuple(high)] |= differs
     colour = np.where(is_object[..., None], object_colours[np.where(is_object, rows, 0)], colours[ids]).astype(int)
-    alpha = np.where(is_object, np.where(edge, 256, inside), alphas[ids])[..., None]
+    alpha = np.where(is_object, np.where(edge, 192, inside), alphas[ids])[..., None]
     return image + ((colour - image.astype(int)) * alpha >> 8)
 
 
