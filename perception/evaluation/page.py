@@ -130,9 +130,7 @@ def line_chart(
     legend = []
     for k, (name, (x_values, y_values)) in enumerate(curves.items()):
         colour = COLOURS[k % len(COLOURS)]
-        thin = (
-            np.unique(np.linspace(0, len(x_values) - 1, min(len(x_values), 600)).astype(int)) if len(x_values) else []
-        )
+        thin = np.linspace(0, len(x_values) - 1, min(len(x_values), 600)).astype(np.int64)
         points = " ".join(
             f"{px:.1f},{py:.1f}" for px, py in zip(across(x_values)[thin], up(y_values)[thin], strict=True)
         )
