@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 __all__ = ["MASK_LAYERS", "make_masks", "make_textures"]
 
@@ -62,13 +63,9 @@ def _cobbles(rng: np.random.Generator) -> Float:
     points = points.reshape(-1, 2)
     tones = rng.uniform(0.45, 1.0, len(points))
     grid = (np.stack(np.meshgrid(np.arange(_SIZE), np.arange(_SIZE)), -1) + 0.5) / _SIZE
-    offsets = np.abs(grid.reshape(-1, 1, 2) - points[None])
-    offsets = np.minimum(offsets, 1 - offsets)
-    distance = np.hypot(offsets[..., 0], offsets[..., 1])
-    two = np.argpartition(distance, 1, axis=1)[:, :2]
-    near = np.take_along_axis(distance, two, 1)
-    gap = np.clip(np.abs(near[:, 1] - near[:, 0]) * cells * 2.2, 0, 1)
-    nearest = two[np.arange(len(two)), np.argmin(near, axis=1)]
+    near, which = cKDTree(points % 1.0, boxsize=1.0).query(grid.reshape(-1, 2), k=2)
+    gap = np.clip((near[:, 1] - near[:, 0]) * cells * 2.2, 0, 1)
+    nearest = which[:, 0]
     return np.asarray((0.15 + 0.75 * gap * tones[nearest]).reshape(_SIZE, _SIZE))
 
 

@@ -168,17 +168,16 @@ def _rasterise(planes, boxes, sources, count, flags, masks, orthographic, band0,
         bottom = min(boxes[row, 3], band1 - 1)
         if top > bottom:
             continue
-        plane = planes[row]
         left, right = boxes[row, 0], boxes[row, 2]
         flag = flags[sources[row, 0]]
         masked = (flag & FLAG_MASKED) != 0
         layer = flag >> 4
         for e in range(3):
-            inverse[e] = 1.0 / plane[3 * e] if plane[3 * e] != 0.0 else 0.0
+            inverse[e] = 1.0 / planes[row, 3 * e] if planes[row, 3 * e] != 0.0 else 0.0
         for y in range(top, bottom + 1):
             low, high = float(left), float(right)
             for e in range(3):
-                rest = plane[3 * e + 1] * y + plane[3 * e + 2]
+                rest = planes[row, 3 * e + 1] * y + planes[row, 3 * e + 2]
                 if inverse[e] > 0.0:
                     limits[e] = -rest * inverse[e]
                     low = max(low, limits[e] - 1e-7)
@@ -189,16 +188,16 @@ def _rasterise(planes, boxes, sources, count, flags, masks, orthographic, band0,
                     high = -1.0
             if low > high:
                 continue
-            base = plane[10] * y + plane[11]
-            slope = plane[9]
+            base = planes[row, 10] * y + planes[row, 11]
+            slope = planes[row, 9]
             for x in range(int(np.ceil(low)), int(np.floor(high)) + 1):
                 near = np.float32(base + slope * x)
                 if near <= nearness[y, x]:
                     continue
                 if masked:
                     depth = 1.0 if orthographic else 1.0 / (base + slope * x)
-                    u = (plane[12] * x + plane[13] * y + plane[14]) * depth
-                    v = (plane[15] * x + plane[16] * y + plane[17]) * depth
+                    u = (planes[row, 12] * x + planes[row, 13] * y + planes[row, 14]) * depth
+                    v = (planes[row, 15] * x + planes[row, 16] * y + planes[row, 17]) * depth
                     column = int((u - np.floor(u)) * size) % size
                     line = int((v - np.floor(v)) * size) % size
                     if masks[layer, line, column] < 128:

@@ -39,31 +39,28 @@ _T_FBM, _T_GRAIN, _T_LEAVES, _T_GRASS, _T_PLASTER, _T_BRICK, _T_SLABS, _T_COBBLE
 )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit("float64(uint8[:,::1], int64, float64, float64, float64)", cache=True, nogil=True, error_model="numpy")
 def _texture(textures, layer, u, v, footprint):  # type: ignore[no-untyped-def]
     """Bilinear lookup, 0 ... 1, in the mip level whose texels match the footprint (in texture repeats)."""
-    level = 0
+    size = TEXTURE_SIZE
     texels = footprint * TEXTURE_SIZE
     if texels > 1.0:
-        level = min(_LEVELS - 1, int(math.log2(texels) + 0.5))
-    offset = 0
-    size = TEXTURE_SIZE
-    for _ in range(level):
-        offset += size * size
-        size >>= 1
+        _, exponent = math.frexp(texels * 1.41421356)
+        size = TEXTURE_SIZE >> min(_LEVELS - 1, exponent - 1)
+    offset = (TEXTURE_SIZE * TEXTURE_SIZE - size * size) * 4 // 3
     x = (u - math.floor(u)) * size - 0.5
     y = (v - math.floor(v)) * size - 0.5
     x0, y0 = int(math.floor(x)), int(math.floor(y))
     dx, dy = x - x0, y - y0
     mask = size - 1
-    xa, xb, ya, yb = x0 & mask, (x0 + 1) & mask, y0 & mask, (y0 + 1) & mask
-    data = textures[layer]
-    top = data[offset + ya * size + xa] * (1 - dx) + data[offset + ya * size + xb] * dx
-    bottom = data[offset + yb * size + xa] * (1 - dx) + data[offset + yb * size + xb] * dx
+    xa, xb = x0 & mask, (x0 + 1) & mask
+    ya, yb = offset + (y0 & mask) * size, offset + ((y0 + 1) & mask) * size
+    top = textures[layer, ya + xa] * (1 - dx) + textures[layer, ya + xb] * dx
+    bottom = textures[layer, yb + xa] * (1 - dx) + textures[layer, yb + xb] * dx
     return (top * (1 - dy) + bottom * dy) * (1.0 / 255.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit("float64(int64, int64, int64)", cache=True, nogil=True, error_model="numpy")
 def _hash(a, b, c):  # type: ignore[no-untyped-def]
     """A repeatable number 0 ... 1 of three integers."""
     h = (a * 374761393 + b * 668265263 + c * 2147483647) & 0xFFFFFFFF
@@ -72,14 +69,19 @@ def _hash(a, b, c):  # type: ignore[no-untyped-def]
     return ((h ^ (h >> 15)) & 0xFFFFFF) / 16777216.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit("float64(float64, float64, float64, float64)", cache=True, nogil=True, error_model="numpy")
 def _inside(x, low, high, footprint):  # type: ignore[no-untyped-def]
     """Share of a box of width ``footprint`` around x that lies in low ... high."""
     half = 0.5 * footprint + 1e-6
     return max(0.0, min(x + half, high) - max(x - half, low)) / (2 * half)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(
+    "void(uint8[:,::1], float64[::1], float64, float64, float64, float64[::1])",
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
 def _sky(textures, light, dx, dy, dz, out):  # type: ignore[no-untyped-def]
     """Colour of the sky in a unit world direction."""
     up = max(dz, 0.0)
@@ -100,7 +102,12 @@ def _sky(textures, light, dx, dy, dz, out):  # type: ignore[no-untyped-def]
         out[c] = clear * (1 - cloud) + white * cloud
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(
+    "void(uint8[:,::1], float64[::1], float64, float64, float64, float64[::1])",
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
 def _surroundings(textures, light, dx, dy, dz, out):  # type: ignore[no-untyped-def]
     """What a polished surface mirrors: sky above an uneven dark skyline, the street below."""
     azimuth = math.atan2(dy, dx)
@@ -118,7 +125,7 @@ def _surroundings(textures, light, dx, dy, dz, out):  # type: ignore[no-untyped-
             out[c] = 0.16 * (0.7 * light[_SKY_RGB + c] + 0.30 * light[_SUN_RGB + c])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit("float64(float32[:,::1], float64, float64, float64)", cache=True, nogil=True, error_model="numpy")
 def _lit(shadow, x, y, depth):  # type: ignore[no-untyped-def]
     """Share of light at map position x, y (texels): bilinear over four depth comparisons."""
     x0, y0 = int(math.floor(x)), int(math.floor(y))
@@ -133,7 +140,13 @@ def _lit(shadow, x, y, depth):  # type: ignore[no-untyped-def]
     return (a * (1 - dx) + b * dx) * (1 - dy) + (c * (1 - dx) + d * dx) * dy
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(
+    "void(uint8[:,::1], float64[:,:,::1], float64, float64, float64, float64, float64, float64[::1], "
+    "float64[::1])",
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
 def _road(textures, paints, par, u, v, fu, fv, light, out):  # type: ignore[no-untyped-def]
     """Asphalt with lane lines: u across and v along the road, metres. out: rgb, gloss, marking share."""
     footprint = math.sqrt(fu * fv)
@@ -161,24 +174,23 @@ def _road(textures, paints, par, u, v, fu, fv, light, out):  # type: ignore[no-u
     out[0], out[1], out[2] = tone * 1.0, tone * 0.99, tone * 0.985
     share = 0.0
     for k in range(1, paints.shape[1]):
-        line = paints[row, k]
-        if line[1] <= 0:
+        if paints[row, k, 1] <= 0:
             continue
-        cover = _inside(u, line[0] - 0.5 * line[1], line[0] + 0.5 * line[1], fu)
+        cover = _inside(u, paints[row, k, 0] - 0.5 * paints[row, k, 1], paints[row, k, 0] + 0.5 * paints[row, k, 1], fu)
         if cover <= 0.0:
             continue
-        period = line[2] + line[3]
-        if line[3] > 0:
+        period = paints[row, k, 2] + paints[row, k, 3]
+        if paints[row, k, 3] > 0:
             along = v + 0.5 * period
-            along = (along - math.floor(along / period) * period) - 0.5 * line[3]
+            along = (along - math.floor(along / period) * period) - 0.5 * paints[row, k, 3]
             if fv > period:
-                cover *= line[2] / period
+                cover *= paints[row, k, 2] / period
             else:
-                cover *= _inside(along, 0.0, line[2], fv)
+                cover *= _inside(along, 0.0, paints[row, k, 2], fv)
         worn = 0.88 - 0.5 * max(0.0, 0.55 - grain) - 0.35 * max(0.0, fine - 0.55)
         share = max(share, cover)
         cover *= worn
-        yellow = line[4]
+        yellow = paints[row, k, 4]
         out[0] = out[0] * (1 - cover) + 0.66 * cover
         out[1] = out[1] * (1 - cover) + (0.66 - 0.20 * yellow) * cover
         out[2] = out[2] * (1 - cover) + (0.64 - 0.52 * yellow) * cover
@@ -189,7 +201,13 @@ def _road(textures, paints, par, u, v, fu, fv, light, out):  # type: ignore[no-u
     out[4] = share
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(
+    "void(uint8[:,::1], float64[::1], int64, float64, float64, float64, float64, float64, float64[::1], "
+    "float64[::1])",
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
 def _facade(textures, rgb, seed, par, u, v, fu, fv, light, out):  # type: ignore[no-untyped-def]
     """A wall with windows: u in bays, v in floors. out: rgb, gloss, unused, emission rgb."""
     bay, floor = int(math.floor(u)), int(math.floor(v))
@@ -278,13 +296,19 @@ def _facade(textures, rgb, seed, par, u, v, fu, fv, light, out):  # type: ignore
         out[5], out[6], out[7] = 1.0 * power, 0.72 * power, 0.38 * power
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(
+    "void(float64[:,::1], float64[::1], float64, int64, float64, int64, float64, float64, float64, "
+    "float64, float64, float64[::1])",
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
 def _car(cars, rgb, lamps_on, seed, par, region, x, y, z, nx, fw, out):  # type: ignore[no-untyped-def]
     """A car body in its own frame: x forward, y left, z up, m. out: rgb, gloss, mirror, emission rgb."""
-    car = cars[int(par)]
-    half, wide, sill, belt, top = car[0], car[1], car[2], car[3], car[4]
-    front_axle, rear_axle, radius = car[5], car[6], car[7]
-    screen_low, screen_high, rear_high, rear_low, pillar = car[8], car[9], car[10], car[11], car[12]
+    row = int(par)
+    half, wide, sill, belt, top = cars[row, 0], cars[row, 1], cars[row, 2], cars[row, 3], cars[row, 4]
+    front_axle, rear_axle, radius = cars[row, 5], cars[row, 6], cars[row, 7]
+    screen_low, screen_high, rear_high, rear_low, pillar = cars[row, 8], cars[row, 9], cars[row, 10], cars[row, 11], cars[row, 12]
     for c in range(3):
         out[c] = rgb[c]
         out[5 + c] = 0.0
@@ -298,19 +322,19 @@ def _car(cars, rgb, lamps_on, seed, par, region, x, y, z, nx, fw, out):  # type:
         ahead = screen_low + (screen_high - screen_low) * rise - 0.12
         behind = rear_low + (rear_high - rear_low) * rise + 0.14
         glass = _inside(x, behind, ahead, fw) * _inside(z, belt + 0.02, top - 0.09, fw)
-        if car[13] > 0:  # panel van or lorry box: windows only at the front seats
+        if cars[row, 13] > 0:  # panel van or lorry box: windows only at the front seats
             glass *= _inside(x, pillar, 99.0, fw)
         else:
             glass *= 1.0 - _inside(x, pillar - 0.05, pillar + 0.05, fw)
             glass *= 1.0 - _inside(x, rear_axle + 0.10, rear_axle + 0.16, fw)
-        if car[14] > 0:  # bus: pillars at even distances
+        if cars[row, 14] > 0:  # bus: pillars at even distances
             step = x / 1.5 - math.floor(x / 1.5)
             glass *= 1.0 - _inside(step, 0.0, 0.06, fw / 1.5)
     if region == 0 and z < belt + 0.02:
         seam = _inside(x, pillar - 0.008, pillar + 0.008, fw) + _inside(
             x, screen_low - 0.35, screen_low - 0.334, fw
         )
-        seam += _inside(x, rear_axle + 0.36, rear_axle + 0.376, fw) * (1.0 if car[14] == 0 else 0.0)
+        seam += _inside(x, rear_axle + 0.36, rear_axle + 0.376, fw) * (1.0 if cars[row, 14] == 0 else 0.0)
         seam *= _inside(z, sill + 0.12, belt, fw)
         handle = _inside(z, belt - 0.16, belt - 0.12, fw) * (
             _inside(x, pillar + 0.06, pillar + 0.22, fw) + _inside(x, rear_axle + 0.42, rear_axle + 0.58, fw)
@@ -349,7 +373,7 @@ def _car(cars, rgb, lamps_on, seed, par, region, x, y, z, nx, fw, out):  # type:
                 power = lamps_on * lamp
                 out[5], out[6], out[7] = 9.0 * power, 8.4 * power, 7.0 * power
         else:
-            tall = 0.36 if car[15] > 0 else 0.18
+            tall = 0.36 if cars[row, 15] > 0 else 0.18
             lamp = _inside(side, 0.68, 1.1, fw / wide) * _inside(z, belt - 0.12 - tall, belt - 0.06, fw)
             out[0] = out[0] * (1 - lamp) + 0.40 * lamp
             out[1] = out[1] * (1 - lamp) + 0.015 * lamp
@@ -376,41 +400,86 @@ def _car(cars, rgb, lamps_on, seed, par, region, x, y, z, nx, fw, out):  # type:
     out[4] = glass
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit("void(int64, float64, float64, float64, float64[::1], float64[::1])", cache=True, nogil=True, error_model="numpy")
+def _sign_face(design, u, v, fw, colours, out):  # type: ignore[no-untyped-def]
+    """Front of a traffic sign; u and v run over -1 ... 1."""
+    away = math.sqrt(u * u + v * v)
+    r, g, b = 0.75, 0.75, 0.75
+    if design == 0:  # speed limit: red ring
+        ring = _inside(away, 0.72, 2.0, fw)
+        figure = _inside(abs(u) % 0.42, 0.06, 0.30, fw) * _inside(v, -0.34, 0.34, fw) * _inside(abs(u), 0.0, 0.45, fw)
+        r, g, b = 0.75 * (1 - figure), 0.75 * (1 - figure), 0.75 * (1 - figure)
+        r, g, b = r * (1 - ring) + 0.60 * ring, g * (1 - ring) + 0.02 * ring, b * (1 - ring) + 0.02 * ring
+    elif design == 1:  # warning or give way: red triangle
+        edge = 1.0 if v < -0.62 or v > 0.86 - 1.9 * abs(u) - 0.30 else 0.0
+        dark = _inside(abs(u), 0.0, 0.10, fw) * _inside(v, -0.42, 0.15, fw)
+        r, g, b = 0.75 * (1 - dark), 0.75 * (1 - dark), 0.75 * (1 - dark)
+        r, g, b = r * (1 - edge) + 0.60 * edge, g * (1 - edge) + 0.02 * edge, b * (1 - edge) + 0.02 * edge
+    elif design == 2:  # priority road: yellow diamond
+        edge = _inside(abs(u) + abs(v), 0.74, 3.0, fw)
+        r, g, b = 0.70, 0.48 * (1 - edge) + 0.7 * edge, 0.02 * (1 - edge) + 0.7 * edge
+    elif design == 3:  # blue, mandatory
+        arrow = _inside(abs(u), 0.0, 0.14, fw) * _inside(v, -0.55, 0.6, fw)
+        r, g, b = 0.02 + 0.7 * arrow, 0.11 + 0.6 * arrow, 0.48 + 0.25 * arrow
+    elif design == 4:  # direction board
+        edge = max(_inside(abs(u), 0.94, 2.0, fw), _inside(abs(v), 0.88, 2.0, fw))
+        rows = v * 3.0 - math.floor(v * 3.0)
+        letter = _inside(rows, 0.3, 0.7, fw * 3) * (1.0 if _hash(int(u * 14 + 40), int(v * 3.0 + 9), 5) > 0.4 else 0.0)
+        white = max(edge, letter * _inside(abs(u), 0.0, 0.8, fw))
+        r, g, b = colours[0] * (1 - white) + 0.7 * white, colours[1] * (1 - white) + 0.7 * white, colours[2] * (1 - white) + 0.7 * white
+    else:  # the back
+        r, g, b = 0.28, 0.29, 0.30
+    out[0], out[1], out[2], out[3] = r, g, b, 0.05
+
+
+@njit(
+    "void(uint8[:,::1], float64[:,:,::1], float64[:,::1], float64[::1], float32[:,::1], float32[:,::1], float32[:,::1], "
+    "float64[:,::1], float32[:,::1], float64[::1], float64[:,::1], float64[:,::1], float32[:,::1], uint8[::1], "
+    "float32[:,::1], float64[:,::1], float64[:,:,::1], float64[:,::1], float64[:,:,::1], int64, int64, float64, float64, "
+    "float64, float64, float64, float64, float64, float64[::1], float64[::1])",
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
 def _surface(  # type: ignore[no-untyped-def]
     textures, paints, cars, light, shadow_near, shadow_moving, shadow_far, shadow_view, contact, contact_view, lamps,
-    camera_world, attributes, kind, par0, par1, colours, seed, lamps_on, inverse, translation, rotation, scale,
-    dx, dy, depth, slope_x, slope_y, fx, fy, out,
+    camera_world, attributes, kinds, pars, looks, inverses, translations, rotations, triangle, placed,
+    dx, dy, depth, slope_x, slope_y, fx, fy, colours, out,
 ):  # fmt: skip
     """Lights one surface where the camera ray (dx, dy, 1) meets it at ``depth``. out: rgb, then the marking share."""
+    kind = kinds[triangle]
+    par0, par1 = pars[triangle, 0], pars[triangle, 1]
+    seed, lamps_on = int(looks[placed, 6]), looks[placed, 7]
+    for c in range(6):
+        colours[c] = looks[placed, c]
     px, py, pz = dx * depth, dy * depth, depth
     # how the point moves per pixel to the right and down, on the surface's plane
     ax, ay, az = depth / fx + dx * slope_x, dy * slope_x, slope_x
     bx, by, bz = dx * slope_y, depth / fy + dy * slope_y, slope_y
-    qx, qy, qz = px - translation[0], py - translation[1], pz - translation[2]
-    lx = inverse[0, 0] * qx + inverse[0, 1] * qy + inverse[0, 2] * qz
-    ly = inverse[1, 0] * qx + inverse[1, 1] * qy + inverse[1, 2] * qz
-    lz = inverse[2, 0] * qx + inverse[2, 1] * qy + inverse[2, 2] * qz
-    u = attributes[12] * lx + attributes[13] * ly + attributes[14] * lz + attributes[15]
-    v = attributes[16] * lx + attributes[17] * ly + attributes[18] * lz + attributes[19]
+    qx, qy, qz = px - translations[placed, 0], py - translations[placed, 1], pz - translations[placed, 2]
+    lx = inverses[placed, 0, 0] * qx + inverses[placed, 0, 1] * qy + inverses[placed, 0, 2] * qz
+    ly = inverses[placed, 1, 0] * qx + inverses[placed, 1, 1] * qy + inverses[placed, 1, 2] * qz
+    lz = inverses[placed, 2, 0] * qx + inverses[placed, 2, 1] * qy + inverses[placed, 2, 2] * qz
+    u = attributes[triangle, 12] * lx + attributes[triangle, 13] * ly + attributes[triangle, 14] * lz + attributes[triangle, 15]
+    v = attributes[triangle, 16] * lx + attributes[triangle, 17] * ly + attributes[triangle, 18] * lz + attributes[triangle, 19]
     # texture footprint: gradients of u and v in camera coordinates
     fu, fv = 0.0, 0.0
     for c in range(2):
-        gx = inverse[0, 0] * attributes[12 + 4 * c] + inverse[1, 0] * attributes[13 + 4 * c] + inverse[2, 0] * attributes[14 + 4 * c]
-        gy = inverse[0, 1] * attributes[12 + 4 * c] + inverse[1, 1] * attributes[13 + 4 * c] + inverse[2, 1] * attributes[14 + 4 * c]
-        gz = inverse[0, 2] * attributes[12 + 4 * c] + inverse[1, 2] * attributes[13 + 4 * c] + inverse[2, 2] * attributes[14 + 4 * c]
+        gx = inverses[placed, 0, 0] * attributes[triangle, 12 + 4 * c] + inverses[placed, 1, 0] * attributes[triangle, 13 + 4 * c] + inverses[placed, 2, 0] * attributes[triangle, 14 + 4 * c]
+        gy = inverses[placed, 0, 1] * attributes[triangle, 12 + 4 * c] + inverses[placed, 1, 1] * attributes[triangle, 13 + 4 * c] + inverses[placed, 2, 1] * attributes[triangle, 14 + 4 * c]
+        gz = inverses[placed, 0, 2] * attributes[triangle, 12 + 4 * c] + inverses[placed, 1, 2] * attributes[triangle, 13 + 4 * c] + inverses[placed, 2, 2] * attributes[triangle, 14 + 4 * c]
         size = abs(gx * ax + gy * ay + gz * az) + abs(gx * bx + gy * by + gz * bz)
         if c == 0:
             fu = size
         else:
             fv = size
     fu, fv = min(fu, 1e3) + 1e-9, min(fv, 1e3) + 1e-9
-    nx = attributes[0] * lx + attributes[1] * ly + attributes[2] * lz + attributes[3]
-    ny = attributes[4] * lx + attributes[5] * ly + attributes[6] * lz + attributes[7]
-    nz = attributes[8] * lx + attributes[9] * ly + attributes[10] * lz + attributes[11]
-    cnx = rotation[0, 0] * nx + rotation[0, 1] * ny + rotation[0, 2] * nz
-    cny = rotation[1, 0] * nx + rotation[1, 1] * ny + rotation[1, 2] * nz
-    cnz = rotation[2, 0] * nx + rotation[2, 1] * ny + rotation[2, 2] * nz
+    nx = attributes[triangle, 0] * lx + attributes[triangle, 1] * ly + attributes[triangle, 2] * lz + attributes[triangle, 3]
+    ny = attributes[triangle, 4] * lx + attributes[triangle, 5] * ly + attributes[triangle, 6] * lz + attributes[triangle, 7]
+    nz = attributes[triangle, 8] * lx + attributes[triangle, 9] * ly + attributes[triangle, 10] * lz + attributes[triangle, 11]
+    cnx = rotations[placed, 0, 0] * nx + rotations[placed, 0, 1] * ny + rotations[placed, 0, 2] * nz
+    cny = rotations[placed, 1, 0] * nx + rotations[placed, 1, 1] * ny + rotations[placed, 1, 2] * nz
+    cnz = rotations[placed, 2, 0] * nx + rotations[placed, 2, 1] * ny + rotations[placed, 2, 2] * nz
     length = math.sqrt(cnx * cnx + cny * cny + cnz * cnz) + 1e-12
     cnx, cny, cnz = cnx / length, cny / length, cnz / length
     distance = math.sqrt(px * px + py * py + pz * pz)
@@ -437,7 +506,7 @@ def _surface(  # type: ignore[no-untyped-def]
     elif kind == _FACADE:
         _facade(textures, colours, seed, par0, u, v, fu, fv, light, albedo)
     elif kind == _CAR:
-        _car(cars, colours, lamps_on, seed, par0, int(par1), lx, ly, lz, nx, depth / fx * scale, albedo)
+        _car(cars, colours, lamps_on, seed, par0, int(par1), lx, ly, lz, nx, depth / fx, albedo)
         mirror = albedo[4]
     elif kind == _LEAVES:
         tone = 0.40 + 0.95 * _texture(textures, _T_LEAVES, u * 1.0, v * 1.0, footprint)
@@ -617,38 +686,6 @@ def _surface(  # type: ignore[no-untyped-def]
     out[3] = share
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _sign_face(design, u, v, fw, colours, out):  # type: ignore[no-untyped-def]
-    """Front of a traffic sign; u and v run over -1 ... 1."""
-    away = math.sqrt(u * u + v * v)
-    r, g, b = 0.75, 0.75, 0.75
-    if design == 0:  # speed limit: red ring
-        ring = _inside(away, 0.72, 2.0, fw)
-        figure = _inside(abs(u) % 0.42, 0.06, 0.30, fw) * _inside(v, -0.34, 0.34, fw) * _inside(abs(u), 0.0, 0.45, fw)
-        r, g, b = 0.75 * (1 - figure), 0.75 * (1 - figure), 0.75 * (1 - figure)
-        r, g, b = r * (1 - ring) + 0.60 * ring, g * (1 - ring) + 0.02 * ring, b * (1 - ring) + 0.02 * ring
-    elif design == 1:  # warning or give way: red triangle
-        edge = 1.0 if v < -0.62 or v > 0.86 - 1.9 * abs(u) - 0.30 else 0.0
-        dark = _inside(abs(u), 0.0, 0.10, fw) * _inside(v, -0.42, 0.15, fw)
-        r, g, b = 0.75 * (1 - dark), 0.75 * (1 - dark), 0.75 * (1 - dark)
-        r, g, b = r * (1 - edge) + 0.60 * edge, g * (1 - edge) + 0.02 * edge, b * (1 - edge) + 0.02 * edge
-    elif design == 2:  # priority road: yellow diamond
-        edge = _inside(abs(u) + abs(v), 0.74, 3.0, fw)
-        r, g, b = 0.70, 0.48 * (1 - edge) + 0.7 * edge, 0.02 * (1 - edge) + 0.7 * edge
-    elif design == 3:  # blue, mandatory
-        arrow = _inside(abs(u), 0.0, 0.14, fw) * _inside(v, -0.55, 0.6, fw)
-        r, g, b = 0.02 + 0.7 * arrow, 0.11 + 0.6 * arrow, 0.48 + 0.25 * arrow
-    elif design == 4:  # direction board
-        edge = max(_inside(abs(u), 0.94, 2.0, fw), _inside(abs(v), 0.88, 2.0, fw))
-        rows = v * 3.0 - math.floor(v * 3.0)
-        letter = _inside(rows, 0.3, 0.7, fw * 3) * (1.0 if _hash(int(u * 14 + 40), int(v * 3.0 + 9), 5) > 0.4 else 0.0)
-        white = max(edge, letter * _inside(abs(u), 0.0, 0.8, fw))
-        r, g, b = colours[0] * (1 - white) + 0.7 * white, colours[1] * (1 - white) + 0.7 * white, colours[2] * (1 - white) + 0.7 * white
-    else:  # the back
-        r, g, b = 0.28, 0.29, 0.30
-    out[0], out[1], out[2], out[3] = r, g, b, 0.05
-
-
 @njit(
     "void(int64, int64, float64[::1], float64[:,::1], float64[:,::1], int32[:,::1], float64[:,::1], int32[:,::1], "
     "float32[:,::1], uint8[::1], float32[:,::1], float64[:,:,::1], float64[:,::1], float64[:,:,::1], float64[:,:,::1], "
@@ -669,6 +706,7 @@ def _shade(  # type: ignore[no-untyped-def]
     sample_cx, sample_cy = 2 * cx + 1, 2 * cy + 1
     width = rgb.shape[1]
     out = np.empty(8)
+    colours = np.empty(6)
     seen = np.empty(9, np.int32)
     weight = np.empty(9)
     sum_x = np.empty(9)
@@ -676,13 +714,24 @@ def _shade(  # type: ignore[no-untyped-def]
     for y in range(row0, row1):
         for x in range(width):
             centre = ids[2 * y + 1, 2 * x + 1]
-            count = 0
+            seen[0], weight[0] = centre, 0.0
+            count = 1
             for j in range(3):
                 for i in range(3):
                     index = ids[2 * y + j, 2 * x + i]
                     w = (1.0 + (i & 1)) * (1.0 + (j & 1)) / 16.0
                     k = 0
                     while k < count and seen[k] != index:
+                        # neighbouring triangles of one surface are lit as one
+                        other = seen[k]
+                        if index >= 0 and other >= 0 and sources[index, 1] == sources[other, 1]:
+                            kind = kinds[sources[index, 0]]
+                            if kind == kinds[sources[other, 0]] and (
+                                kind == _CAR or kind == _LEAVES or kind == _CLOTH or kind == _BARK
+                                or abs(planes[index, 9] - planes[other, 9]) + abs(planes[index, 10] - planes[other, 10])
+                                < 1e-5 * planes[other, 11]
+                            ):  # fmt: skip
+                                break
                         k += 1
                     if k == count:
                         seen[k], weight[k], sum_x[k], sum_y[k] = index, 0.0, 0.0, 0.0
@@ -712,18 +761,15 @@ def _shade(  # type: ignore[no-untyped-def]
                         for c in range(3):
                             out[c] = out[c] * clear + light[_FOG_RGB + c] * (1 - clear)
                 else:
-                    plane = planes[index]
-                    near = plane[9] * px + plane[10] * py + plane[11]
+                    near = planes[index, 9] * px + planes[index, 10] * py + planes[index, 11]
                     if near < 1e-4:
                         near = 1e-4
                     z = 1.0 / near
-                    triangle, placed = sources[index, 0], sources[index, 1]
                     _surface(
                         textures, paints, cars, light, shadow_near, shadow_moving, shadow_far, shadow_view, contact,
-                        contact_view, lamps, camera_world, attributes[triangle], kinds[triangle], pars[triangle, 0],
-                        pars[triangle, 1], looks[placed], int(looks[placed, 6]), looks[placed, 7], inverses[placed],
-                        view_t[placed], rotations[placed], 1.0, dx, dy, z, -2.0 * plane[9] * z * z,
-                        -2.0 * plane[10] * z * z, fx, fy, out,
+                        contact_view, lamps, camera_world, attributes, kinds, pars, looks, inverses, view_t, rotations,
+                        sources[index, 0], sources[index, 1], dx, dy, z, -2.0 * planes[index, 9] * z * z,
+                        -2.0 * planes[index, 10] * z * z, fx, fy, colours, out,
                     )  # fmt: skip
                     if index == centre:
                         share = out[3]
@@ -740,21 +786,19 @@ def _shade(  # type: ignore[no-untyped-def]
                 ny = sky_flow[1, 0] * dx + sky_flow[1, 1] * dy + sky_flow[1, 2]
                 nz = sky_flow[2, 0] * dx + sky_flow[2, 1] * dy + sky_flow[2, 2]
             else:
-                plane = planes[centre]
-                z = 1.0 / (plane[9] * (2 * x + 1) + plane[10] * (2 * y + 1) + plane[11])
+                z = 1.0 / (planes[centre, 9] * (2 * x + 1) + planes[centre, 10] * (2 * y + 1) + planes[centre, 11])
                 placed = sources[centre, 1]
                 depth_m[y, x] = z
                 semantic[y, x] = _LANE_MARKING_ID if share > 0.5 else semantics[placed]
                 instance[y, x] = instance_ids[placed]
                 qx, qy, qz = dx * z - view_t[placed, 0], dy * z - view_t[placed, 1], z - view_t[placed, 2]
-                m = inverses[placed]
-                lx = m[0, 0] * qx + m[0, 1] * qy + m[0, 2] * qz
-                ly = m[1, 0] * qx + m[1, 1] * qy + m[1, 2] * qz
-                lz = m[2, 0] * qx + m[2, 1] * qy + m[2, 2] * qz
-                m = next_L[placed]
-                nx = m[0, 0] * lx + m[0, 1] * ly + m[0, 2] * lz + next_t[placed, 0]
-                ny = m[1, 0] * lx + m[1, 1] * ly + m[1, 2] * lz + next_t[placed, 1]
-                nz = m[2, 0] * lx + m[2, 1] * ly + m[2, 2] * lz + next_t[placed, 2]
+                lx = inverses[placed, 0, 0] * qx + inverses[placed, 0, 1] * qy + inverses[placed, 0, 2] * qz
+                ly = inverses[placed, 1, 0] * qx + inverses[placed, 1, 1] * qy + inverses[placed, 1, 2] * qz
+                lz = inverses[placed, 2, 0] * qx + inverses[placed, 2, 1] * qy + inverses[placed, 2, 2] * qz
+                nx = next_L[placed, 0, 0] * lx + next_L[placed, 0, 1] * ly + next_L[placed, 0, 2] * lz
+                ny = next_L[placed, 1, 0] * lx + next_L[placed, 1, 1] * ly + next_L[placed, 1, 2] * lz
+                nz = next_L[placed, 2, 0] * lx + next_L[placed, 2, 1] * ly + next_L[placed, 2, 2] * lz
+                nx, ny, nz = nx + next_t[placed, 0], ny + next_t[placed, 1], nz + next_t[placed, 2]
             if nz > 1e-3:
                 flow[y, x, 0] = fx * nx / nz + cx - x
                 flow[y, x, 1] = fy * ny / nz + cy - y
