@@ -46,6 +46,7 @@ def _semantic_tables() -> tuple[Image, npt.NDArray[np.int64]]:
 
 
 _SEMANTIC_COLOURS, _SEMANTIC_WEIGHTS = _semantic_tables()
+_CLASS_COLOURS: tuple[Colour, ...] = tuple((red, green, blue) for red, green, blue in OBJECT_COLOURS_RGB.tolist())
 
 
 def draw_overlays(result: FrameResult, width_px: int, height_px: int, trails: Trails, scale: float = 1.0) -> Image:
@@ -83,8 +84,7 @@ def draw_overlays(result: FrameResult, width_px: int, height_px: int, trails: Tr
 
 def class_colour(class_id: int) -> Colour:
     """The colour of an object class."""
-    red, green, blue = OBJECT_COLOURS_RGB[class_id].tolist()
-    return red, green, blue
+    return _CLASS_COLOURS[class_id]
 
 
 def _draw_trails(
@@ -93,11 +93,14 @@ def _draw_trails(
     for track_id, class_id in zip(result.tracks.track_ids.tolist(), result.tracks.class_ids.tolist(), strict=True):
         if len(trails.get(track_id, ())) < 2:
             continue
-        points = _fixed(np.array(trails[track_id]) * to_picture)
-        for i in range(len(points) - 1):
-            # thin where old
-            thickness = max(1, round(3 * scale * (i + 1) / len(points)))
-            _line(picture, points[i], points[i + 1], class_colour(class_id), thickness)
+        points = np.array(_fixed(np.array(trails[track_id]) * to_picture), np.int32)
+        # thin where old; neighbouring parts share a point
+        thirds = np.array_split(np.arange(len(points) - 1), 3)
+        for thickness, part in enumerate(thirds, 1):
+            if len(part):
+                line = points[part[0] : part[-1] + 2]
+                width = max(1, round(thickness * scale))
+                cv2.polylines(picture, [line], False, class_colour(class_id), width, cv2.LINE_AA, _SHIFT)
 
 
 def _draw_loose_detections(picture: Image, result: FrameResult, to_picture: npt.NDArray[np.float64]) -> None:

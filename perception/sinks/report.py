@@ -13,7 +13,8 @@ from perception.datasets.drive import Reading
 from perception.files import write_text_atomic
 from perception.sinks.latency import StageTimes
 from perception.sinks.render import Painter
-from perception.sinks.report_page import Figure, RunData, TrackLine, build_page
+from perception.sinks.report_data import Figure, RunData, TrackLine
+from perception.sinks.report_page import build_page
 from perception.sinks.sink import RunContext, RunSummary
 from perception.types import FrameResult
 
