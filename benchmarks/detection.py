@@ -29,7 +29,7 @@ from torchvision.models import get_model
 
 from perception.classes import KITTI_NAME_OF_OBJECT, OBJECT_CLASSES
 from perception.config import load_config
-from perception.detection.onnx import OnnxDetector, letterbox
+from perception.detection.onnx import OnnxDetector
 from perception.detection.torchvision import TorchvisionDetector
 from perception.evaluation.detection import evaluate_detection_folder
 from perception.files import write_text_atomic
@@ -154,7 +154,7 @@ def _bare(weights: Path, height_px: int, width_px: int, spinning: bool) -> Calla
     session = onnxruntime.InferenceSession(
         with_input_size(weights.read_bytes(), height_px, width_px), options, providers=["CPUExecutionProvider"]
     )
-    blob, _ = letterbox(np.full((height_px, width_px, 3), 114, np.uint8), height_px, width_px)
+    blob = np.full((1, 3, height_px, width_px), 114, np.float32)
     return lambda frame: session.run(None, {"images": blob})
 
 

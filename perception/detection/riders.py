@@ -27,13 +27,16 @@ _MIN_HEAD_ABOVE_BIKE = 0.3
 _BIKE_HEIGHT_OF_PERSON = (0.4, 1.1)
 # two boxes of one bicycle that suppression left, as a bicycle and as a motorcycle
 _SAME_BIKE_IOU = 0.4
+# a person who is seen clearly does not turn into a cyclist by a bike that hardly is
+_MIN_BIKE_SCORE_OF_PERSON = 0.25
 
 
 def merge_riders(detections: Detections) -> Detections:
     """Replaces each rider's row by a cyclist that covers rider and bike, and leaves out the bike's rows.
 
-    A bike carries one rider and a rider sits on one bike: the best centred pairs are taken first. The cyclist gets the
-    higher score of the two, since each box confirms the other. All other rows stay as they are, in order.
+    A bike carries one rider and a rider sits on one bike: the surest pairs are taken first, of equally sure ones the
+    best centred. The cyclist gets the higher score of the two, since each box confirms the other. All other rows stay
+    as they are, in order.
     """
     people = np.flatnonzero(detections.class_ids == _PEDESTRIAN)
     bikes = np.flatnonzero(np.isin(detections.class_ids, _BIKES))
@@ -45,10 +48,11 @@ def merge_riders(detections: Detections) -> Detections:
     stays = np.ones(len(detections), bool)
     offsets = _side_offsets(boxes[people], boxes[bikes])
     same_bike = iou_matrix(boxes[bikes], boxes[bikes]) >= _SAME_BIKE_IOU
-    for pair in np.argsort(offsets, axis=None, kind="stable"):
-        person_at, bike_at = np.unravel_index(pair, offsets.shape)
-        if not np.isfinite(offsets[person_at, bike_at]):
-            break
+    person_scores, bike_scores = scores[people][:, None], scores[bikes][None]
+    rides = np.isfinite(offsets) & (bike_scores >= _MIN_BIKE_SCORE_OF_PERSON * person_scores)
+    person_rows, bike_rows = np.nonzero(rides)
+    order = np.lexsort((offsets[rides], -(person_scores * bike_scores)[rides]))
+    for person_at, bike_at in zip(person_rows[order], bike_rows[order], strict=True):
         person, bike = people[person_at], bikes[bike_at]
         if class_ids[person] == _CYCLIST or not stays[bike]:
             continue

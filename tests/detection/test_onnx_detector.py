@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from perception.classes import OBJECT_CLASSES
-from perception.detection.onnx import OnnxDetector, letterbox
+from perception.detection.onnx import Letterbox, OnnxDetector
 from perception.errors import DeviceError, WeightsError
 from perception.files import sha256_of
 from perception.types import Frame
@@ -192,7 +192,7 @@ def test_an_absent_gpu_is_refused_and_auto_does_without(tiny_yolox, settings, mo
 def test_letterbox_keeps_the_aspect_and_pads_below_and_right():
     image = np.zeros((50, 100, 3), np.uint8)
     image[..., 0] = 200
-    blob, scale_uv = letterbox(image, 64, 64)
+    blob, scale_uv = Letterbox(64, 64).fit(image)
     assert (blob.shape, blob.dtype) == ((1, 3, 64, 64), np.float32)
     np.testing.assert_allclose(scale_uv, [0.64, 0.64])
     assert (blob[0, 2, :32] == 200).all()  # red is the last channel of BGR
@@ -200,12 +200,28 @@ def test_letterbox_keeps_the_aspect_and_pads_below_and_right():
     assert (blob[0, :, 32:] == 114).all()
 
 
+def test_letterbox_pads_a_tall_image_at_its_right():
+    image = np.full((100, 50, 3), 200, np.uint8)
+    blob, scale_uv = Letterbox(64, 64).fit(image)
+    np.testing.assert_allclose(scale_uv, [0.64, 0.64])
+    assert (blob[0, :, :, :32] == 200).all()
+    assert (blob[0, :, :, 32:] == 114).all()
+
+
+def test_letterbox_forgets_the_image_before():
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((64, 200), (200, 64), (30, 30), (64, 200))]
+    kept = Letterbox(64, 96)
+    for image in images:
+        np.testing.assert_array_equal(kept.fit(image)[0], Letterbox(64, 96).fit(image)[0])
+
+
 @pytest.mark.parametrize("factor", [3, 4, 8, 17])
 def test_letterbox_averages_what_it_scales_down_a_lot(factor):
     """Stripes a pixel wide are grey from afar; sampling alone would give black and white."""
     image = np.zeros((64 * factor, 64 * factor, 3), np.uint8)
     image[:, ::2] = 255
-    blob, _ = letterbox(image, 64, 64)
+    blob, _ = Letterbox(64, 64).fit(image)
     assert abs(blob[0, :, :, 2:-2] - 127.5).max() < 127.5 / 2
 
 

@@ -73,10 +73,19 @@ def test_whoever_does_not_ride_stays_a_pedestrian(person):
 
 
 def test_one_bicycle_carries_the_better_centred_person():
-    beside = ("pedestrian", (407, 172, 460, 284), 0.9)
+    beside = ("pedestrian", (407, 172, 460, 284), 0.8)
     merged = merge_riders(_detections(beside, RIDER, RIDDEN))
     assert _names(merged) == ["pedestrian", "cyclist"]
     assert merged.boxes_xyxy[1].tolist() == [423, 172, 482, 291]
+
+
+def test_one_rider_takes_the_bicycle_that_is_seen_best():
+    weak = ("bicycle", (429, 213, 480, 291), 0.3)
+    far_less = ("bicycle", (429, 213, 480, 291), 0.1)
+    merged = merge_riders(_detections(weak, RIDER, RIDDEN))
+    assert _names(merged) == ["cyclist"]
+    assert merged.boxes_xyxy.tolist() == [[423, 172, 482, 291]]
+    assert _names(merge_riders(_detections(far_less, RIDER))) == ["bicycle", "pedestrian"]
 
 
 def test_two_riders_take_a_bicycle_each():
