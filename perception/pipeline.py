@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+import numpy as np
+
 from perception.config import Config
 from perception.datasets.drive import DriveInfo
 from perception.detection.factory import make_detector
 from perception.egomotion.factory import make_egomotion
+from perception.geometry import PinholeCamera
 from perception.lifting.factory import make_depth, make_lifter
 from perception.mapping.birdseye import BirdsEyeMap
 from perception.mapping.factory import make_map
@@ -95,6 +98,12 @@ class Pipeline:
         clock.run("mapping", self.map_layer.integrate, frame, semantic, depth, tracks, world_SE3_ego)
         timings_ms = clock.stop()
         return FrameResult(frame, detections, semantic, instances, depth, boxes3d, tracks, world_SE3_ego, timings_ms)
+
+    def warm_up(self, camera: PinholeCamera) -> None:
+        """Runs once on a blank picture, so that the first frame of a drive does not pay for buffers and tables."""
+        blank = np.zeros((camera.height_px, camera.width_px, 3), dtype=np.uint8)
+        self.process(Frame(0, "", 0, blank, camera))
+        self.reset()
 
     def reset(self) -> None:
         """Forgets the drive: poses, tracks and map."""

@@ -111,6 +111,8 @@ def replay(
         if request.resume and _holds_complete_run(out):
             return ReplayOutcome(out, 0, 0, True, ("the run in this folder is complete; nothing was done",))
         pipeline = build_pipeline(config, drive.info, request.device, request.threads)
+        if drive.info.camera is not None:
+            pipeline.warm_up(drive.info.camera)
         context = RunContext(
             out=out,
             drive=drive.info,
@@ -133,12 +135,13 @@ def replay(
 
 def _run(drive: Drive, pipeline: Pipeline, context: RunContext, progress: Progress) -> ReplayOutcome:
     frames, skipped, gaps = 0, 0, list(drive.info.gaps)
+    known_gaps = frozenset(gaps)
     expected = frames_to_come(context)
     with make_sinks(context) as sinks:
         began = time.perf_counter()
         ahead = context.config.replay.decode_ahead_frames
         for reading in readings_ahead(drive, ahead, context.start, context.step, context.count):
-            gaps += [gap for gap in reading.gaps if gap not in drive.info.gaps][: MAX_GAPS_KEPT - len(gaps)]
+            gaps += [gap for gap in reading.gaps if gap not in known_gaps][: max(0, MAX_GAPS_KEPT - len(gaps))]
             if reading.frame is None:
                 skipped += 1
                 sinks.skip(reading)

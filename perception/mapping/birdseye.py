@@ -45,6 +45,7 @@ class BirdsEyeMap:
         self._is_static = self._is_ground | self._is_obstacle
         self._recent = np.full(RECENT_VOXELS, -1, dtype=np.int64)
         self._table_of: PinholeCamera | None = None
+        self._ground_xy: npt.NDArray[np.float32] | None = None
         self.path_xyz_m: list[tuple[float, float, float]] = []
 
     def reset(self) -> None:
@@ -85,7 +86,11 @@ class BirdsEyeMap:
 
     def _vote_plane(self, camera: PinholeCamera, semantic: SemanticMap, world_SE3_ego: SE3, obstacles: bool) -> None:
         if not _same_view(self._table_of, camera):
-            self._make_tables(camera)
+            self._table_of = camera
+            self._pixels, self._pixels_ego_xy = _cells_in_view(
+                camera, min(GROUND_PLANE_RANGE_M, self._max_range_m), self.grid.cell_m
+            )
+            self._ground_xy = None
         in_grid_m = world_SE3_ego.translation[:2] - self.grid.corner_m
         place = (float(in_grid_m[0]), float(in_grid_m[1]))
         yaw_rad, cell_m, votes, best = world_SE3_ego.yaw_rad, self.grid.cell_m, self.grid.votes, self.grid.best
@@ -93,6 +98,8 @@ class BirdsEyeMap:
             semantic.class_ids, self._pixels, self._pixels_ego_xy, self._is_ground, yaw_rad, place, cell_m, votes, best
         )
         if obstacles:
+            if self._ground_xy is None:
+                self._ground_xy = _road_under_pixels(camera)
             vote_obstacle_feet(
                 semantic.class_ids,
                 self._ground_xy,
@@ -106,26 +113,29 @@ class BirdsEyeMap:
                 best,
             )
 
-    def _make_tables(self, camera: PinholeCamera) -> None:
-        """Where the road's cells fall in the image, and where each pixel's ray meets the road."""
-        self._table_of = camera
-        reach_m, cell_m = min(GROUND_PLANE_RANGE_M, self._max_range_m), self.grid.cell_m
-        steps = np.arange(-reach_m, reach_m, cell_m) + 0.5 * cell_m
-        x, y = np.meshgrid(steps, steps, indexing="ij")
-        road = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
-        road = road[np.hypot(road[:, 0], road[:, 1]) <= reach_m]
-        pixels = camera.project_ego(road)
-        columns, rows = np.round(pixels[:, 0]), np.round(pixels[:, 1])
-        seen = (columns >= 0) & (columns < camera.width_px) & (rows >= 0) & (rows < camera.height_px)
-        self._pixels = np.stack([rows[seen], columns[seen]], axis=1).astype(np.int32)
-        self._pixels_ego_xy = road[seen, :2].astype(np.float32)
-        v, u = np.mgrid[0 : camera.height_px, 0 : camera.width_px]
-        rays_ego = camera.rays_cam(np.stack([u.ravel(), v.ravel()], axis=1)) @ camera.ego_SE3_cam.rotation.T
-        origin = camera.ego_SE3_cam.translation
-        with np.errstate(divide="ignore", invalid="ignore"):
-            reach = np.where(rays_ego[:, 2] < 0, -origin[2] / rays_ego[:, 2], np.nan)
-        ground_xy = origin[:2] + rays_ego[:, :2] * reach[:, None]
-        self._ground_xy = ground_xy.astype(np.float32).reshape(camera.height_px, camera.width_px, 2)
+
+def _cells_in_view(
+    camera: PinholeCamera, reach_m: float, cell_m: float
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """(M, 2) pixel row and column of every cell of flat road that the camera sees, and the cell's (M, 2) ego x, y."""
+    steps = np.arange(-reach_m, reach_m, cell_m) + 0.5 * cell_m
+    x, y = np.meshgrid(steps, steps, indexing="ij")
+    road = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
+    road = road[np.hypot(road[:, 0], road[:, 1]) <= reach_m]
+    pixels = np.round(camera.project_ego(road))
+    seen = ((pixels >= 0) & (pixels < [camera.width_px, camera.height_px])).all(axis=1)
+    return pixels[seen, ::-1].astype(np.int32), road[seen, :2].astype(np.float32)
+
+
+def _road_under_pixels(camera: PinholeCamera) -> npt.NDArray[np.float32]:
+    """(H, W, 2) ego x, y in m where each pixel's ray meets the plane z = 0; NaN at and above the horizon."""
+    v, u = np.mgrid[0 : camera.height_px, 0 : camera.width_px]
+    rays_ego = camera.rays_cam(np.stack([u.ravel(), v.ravel()], axis=1)) @ camera.ego_SE3_cam.rotation.T
+    origin = camera.ego_SE3_cam.translation
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = np.where(rays_ego[:, 2] < 0, -origin[2] / rays_ego[:, 2], np.nan)
+    ground_xy = origin[:2] + rays_ego[:, :2] * reach[:, None]
+    return ground_xy.astype(np.float32).reshape(camera.height_px, camera.width_px, 2)
 
 
 def _same_view(a: PinholeCamera | None, b: PinholeCamera) -> bool:
