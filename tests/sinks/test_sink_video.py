@@ -38,8 +38,8 @@ def test_a_video_has_a_picture_for_every_frame_and_plays_in_a_browser(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["video.mp4"]
     with av.open(str(tmp_path / "video.mp4")) as container:
         stream = container.streams.video[0]
-        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
-        assert (stream.width, stream.height) == (320, 180)
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.codec_context.width, stream.codec_context.height) == (320, 180)
         assert (stream.frames, float(stream.average_rate)) == (25, 10.0)
         assert abs(float(stream.duration * stream.time_base) - 2.5) < 1e-6
     # the index comes first, so that a browser can begin before it has all
