@@ -21,6 +21,7 @@ class BrightSpots:
     """Calls the brightest 40 x 40 pixels a traffic light: not good, but a detector."""
 
     def detect(self, frame: Frame) -> Detections:
+        """One box."""
         grey = frame.image_rgb.mean(axis=2)
         row, column = np.unravel_index(int(grey.argmax()), grey.shape)
         box = np.clip([column - 20, row - 20, column + 20, row + 20], 0, [*grey.shape[::-1], *grey.shape[::-1]])
