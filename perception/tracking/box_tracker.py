@@ -77,6 +77,7 @@ class BoxTracker:
         """Forgets all tracks and the vehicle's motion, and starts ids anew."""
         self._count = 0
         self._next_id = 1
+        self._kept: Int64Array | None = None
         self._timestamp_ns: int | None = None
         self._pose = np.array([1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0, 0, 0, 0])
         # speed along and across the vehicle (m/s) and yaw rate (rad/s), with their standard deviations
@@ -135,7 +136,16 @@ class BoxTracker:
         )  # fmt: skip
         if self._count:
             self._next_id = max(self._next_id, int(self._integers[self._count - 1, box_tracks.ID]) + 1)
+        self._kept = kept
         return self._show(projection, image_size, kept)
+
+    def pairs(self) -> Int64Array:
+        """(K, 2) i64: id of each track that the last step's detections reached, and the detection's row."""
+        integers = self._integers[: self._count]
+        paired = integers[integers[:, box_tracks.DETECTION] >= 0][:, [box_tracks.ID, box_tracks.DETECTION]]
+        if self._kept is not None:
+            paired[:, 1] = self._kept[paired[:, 1]]
+        return paired
 
     def _associate(self, boxes_world: Float64Array, classes: Int64Array, deviations: Float64Array) -> Int64Array:
         costs = box_tracks.pair_costs(

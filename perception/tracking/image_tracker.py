@@ -96,7 +96,17 @@ class ImageTracker:
 
     def update(self, frame: Frame, detections: Detections, boxes3d: Boxes3D, world_SE3_ego: SE3) -> Tracks:
         """Tracks after this frame, boxes in its pixels; ``boxes3d`` and the pose are not used."""
-        rows = self.step(detections.boxes_xyxy, detections.scores, detections.class_ids, frame.timestamp_ns)
+        return self.track_boxes(detections.boxes_xyxy, detections.scores, detections.class_ids, frame.timestamp_ns)
+
+    def track_boxes(
+        self,
+        boxes_xyxy: npt.NDArray[np.float32],
+        scores: npt.NDArray[np.float32],
+        class_ids: npt.NDArray[np.int64],
+        timestamp_ns: int,
+    ) -> Tracks:
+        """As ``update``, from arrays: (N, 4) f32 corners in order, (N,) f32 scores, (N,) i64 classes."""
+        rows = self.step(boxes_xyxy, scores, class_ids, timestamp_ns)
         floats = self._floats[rows].astype(np.float32)
         integers = self._integers[rows]
         half = 0.5 * floats[:, 2:4]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -114,20 +114,24 @@ class BoxTrackerSettings(_Section):
     """Everything that the 3D tracker needs.
 
     Attributes:
+        score_unit: what detection scores are: ``logit`` (any number) or ``probability``, which is turned into log-odds.
         max_gap_s: a longer step in time ends all tracks.
         max_objects: most detections used in a frame.
         ego: motion of the vehicle.
         classes: by name from ``OBJECT_CLASSES``.
         min_score: track score per class for ``perceive track --min-score auto``.
         offline_min_score: the same after ``--offline``.
+        offline_drawn_out_frames: frames by which ``--offline`` draws out both ends of a trajectory.
     """
 
+    score_unit: Literal["logit", "probability"]
     max_gap_s: Positive
     max_objects: Annotated[int, Field(gt=0)]
     ego: EgoSettings
     classes: dict[str, BoxClassSettings]
     min_score: dict[str, float]
     offline_min_score: dict[str, float]
+    offline_drawn_out_frames: Annotated[int, Field(ge=0)]
 
     @property
     def class_names(self) -> tuple[str, ...]:
