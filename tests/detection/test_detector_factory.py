@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save_file
 from torchvision.models import get_model, get_model_weights
 
 from perception.classes import COCO_TO_OBJECT, OBJECT_CLASSES
-from perception.config import DetectionConfig
+from perception.config import DetectionConfig, load_config
 from perception.detection.factory import DETECTORS, make_detector
 from perception.detection.torchvision import TorchvisionDetector
 from perception.errors import ConfigError, DeviceError, WeightsError
 from perception.files import sha256_of
 from perception.models import torchvision_detection
+from perception.models.street_network import StreetNetwork
 from perception.models.torchvision_detection import DETECTION_FAMILIES
 from perception.roles import Detector
 from perception.types import Frame
@@ -98,6 +99,16 @@ def test_contract(source, settings, weights, tiny_yolox):
         assert found.keypoints is not None
         assert found.keypoints.shape == (len(found), 17, 3)
         assert ((found.keypoints[..., 2] >= 0) & (found.keypoints[..., 2] <= 1)).all()
+
+
+@pytest.mark.parametrize("size", [(24, 400), (9, 150), (1, 1)])
+def test_contract_of_the_embedded_network(settings, size):
+    detector = make_detector(settings(source="network"), StreetNetwork(load_config().network, "cpu"))
+    assert isinstance(detector, Detector)
+    found = detector.detect(_frame(*size))
+    assert (found.boxes_xyxy >= 0).all()
+    assert (found.boxes_xyxy <= [size[1], size[0], size[1], size[0]]).all()
+    assert set(found.class_ids) <= set(range(len(OBJECT_CLASSES)))
 
 
 @pytest.mark.parametrize("source", ["onnx", "fasterrcnn", "ssdlite"])

@@ -18,6 +18,7 @@ from perception.config import DetectionConfig, SegmentationConfig, load_config
 from perception.detection.factory import make_detector
 from perception.errors import ConfigError, WeightsError
 from perception.files import sha256_of
+from perception.models.street_network import StreetNetwork
 from perception.models.torchvision_detection import FoundObjects
 from perception.roles import InstanceSegmenter, SemanticSegmenter
 from perception.segmentation import torchvision as adapters
@@ -82,6 +83,19 @@ def test_semantic_contract(name, weights):
         wanted = {SEMANTIC_CLASSES.index(n) for n in ("person", "car", "bus", "train", "motorcycle", "bicycle")}
         assert set(np.unique(found.class_ids)) <= wanted | {VOID_ID}
         assert ((found.confidence > 0) & (found.confidence <= 1)).all()
+
+
+@pytest.mark.parametrize("size", [(40, 64), (9, 150), (1, 1)])
+def test_contract_of_the_embedded_network(size):
+    network, frame = StreetNetwork(load_config().network, "cpu"), _frame(*size)
+    semantic = make_semantic(_settings(), network).segment(frame)
+    assert semantic.class_ids.shape == size
+    assert set(np.unique(semantic.class_ids)) <= {*range(len(SEMANTIC_CLASSES)), VOID_ID}
+    box = np.array([[0, 0, size[1], size[0]]], np.float32)
+    for found in (Detections.empty(), Detections(box, np.ones(1, np.float32), np.zeros(1, np.int64))):
+        rows = make_instance(_settings(), network).segment(frame, found, semantic).detection_rows
+        assert rows.shape == size
+        assert set(np.unique(rows)) <= set(range(-1, len(found)))
 
 
 def test_each_voc_class_becomes_its_own_and_the_rest_void(weights):
