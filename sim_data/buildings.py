@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim_data.mesh import Mesh, MeshBuilder
+from sim_data.textures import MASK_LAYERS
 
 __all__ = ["BAY_M", "FLOOR_M", "build_house"]
 
@@ -42,6 +43,7 @@ def build_house(
     _wall(builder, (d, 0), (d, w), height, True)
     _wall(builder, (0, 0), (d, 0), height, not attached)
     _wall(builder, (d, w), (0, w), height, not attached)
+    _front_details(builder, rng, w, floors)
     if roof == "flat":
         builder.add_quads([[[0, 0, height], [d, 0, height], [d, w, height], [0, w, height]]], "concrete")
         rim = 0.35
@@ -85,3 +87,24 @@ def build_house(
             glass = [[x - 0.01, y + 0.5, z + 0.35], [x - 0.01, y - 0.5, z + 0.35], [x - 0.01, y - 0.5, z + 1.3], [x - 0.01, y + 0.5, z + 1.3]]
             builder.add_quads([glass], "glass")
     return builder.finish()
+
+
+def _front_details(builder: MeshBuilder, rng: np.random.Generator, width: float, floors: int) -> None:
+    """Cornice, drainpipe, balconies and an awning on the front wall."""
+    height = floors * FLOOR_M + 0.3
+    builder.add_box((-0.22, 0.0, height - 0.22), (0.05, width, height - 0.02), "plain")
+    builder.add_tube((-0.09, 0.12, 0.0), (-0.09, 0.12, height), 0.05, 0.05, "cloth", 5, (4.0, 0.0))
+    bays = max(1, round(width / BAY_M))
+    bay_m = width / bays
+    if floors > 2 and rng.uniform() < 0.35:
+        for floor in range(1, floors):
+            for bay in range(0, bays, 2):
+                y, z = bay * bay_m + 0.2, floor * FLOOR_M + 0.25
+                builder.add_box((-1.1, y, z), (0.0, y + bay_m - 0.4, z + 0.14), "concrete")
+                rail = [[-1.1, y + bay_m - 0.4, z], [-1.1, y, z], [-1.1, y, z + 1.0], [-1.1, y + bay_m - 0.4, z + 1.0]]
+                builder.add_quads([rail], "plain", [[[0, 0], [2, 0], [2, 1], [0, 1]]], None, (0.1, 0.0), True, MASK_LAYERS["railing"])
+    if rng.uniform() < 0.25:
+        y = float(rng.uniform(0, max(0.1, width - 4.0)))
+        z = 2.35
+        quad = [[-1.3, y + 3.4, z - 0.45], [-1.3, y, z - 0.45], [-0.02, y, z], [-0.02, y + 3.4, z]]
+        builder.add_quads([quad], "roof", [[[0, 0], [0.1, 0], [0.1, 0.1], [0, 0.1]]], two_sided=True)

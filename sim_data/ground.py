@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim_data.mesh import Mesh, MeshBuilder
-from sim_data.network import Junction, Network, Road, offset_line
+from sim_data.network import Edge, Junction, Network, Road, offset_line
 
 __all__ = ["KERB_M", "PAINT_COLUMNS", "PAINT_LINES", "Surface", "build_ground", "paint_quad"]
 
@@ -123,9 +123,10 @@ def _paint_arrow(builder: MeshBuilder, tip: Array, heading: float, turn: int) ->
 
 
 def _side_strip(
-    kerbs: MeshBuilder, pavements: MeshBuilder, verges: MeshBuilder, line: Array, pavement_m: float, verge_m: float
+    kerbs: MeshBuilder, pavements: MeshBuilder, verges: MeshBuilder, line: Array, edge: Edge, verge_m: float
 ) -> None:
-    """Kerb, pavement and verge to the right of a kerb line (the road lies to its left)."""
+    """Kerb, pavement and verge to the right of a kerb line (the road lies to its left); streets are paved throughout."""
+    pavement_m = edge.pavement_m
     s = _arc_length(line)
     top = offset_line(line, -_KERB_WIDTH_M)
     kerbs.add_quads(_ribbon(line, line, 0.0, KERB_M), "kerb", _ribbon_uv(0.0, KERB_M, s))
@@ -134,14 +135,17 @@ def _side_strip(
     if pavement_m > 0:
         pavements.add_quads(_ribbon(top, outer, KERB_M, KERB_M), "slabs", _ribbon_uv(0.0, pavement_m, s))
     if verge_m > 0:
-        edge = offset_line(line, -_KERB_WIDTH_M - pavement_m - verge_m)
-        verges.add_quads(_ribbon(outer, edge, KERB_M, -0.05), "grass", _ribbon_uv(0.0, verge_m, s))
+        end = offset_line(line, -_KERB_WIDTH_M - pavement_m - verge_m)
+        if edge.kind == "street" and pavement_m > 0:
+            pavements.add_quads(_ribbon(outer, end, KERB_M, KERB_M), "slabs", _ribbon_uv(pavement_m, pavement_m + verge_m, s))
+        else:
+            verges.add_quads(_ribbon(outer, end, KERB_M, -0.05), "grass", _ribbon_uv(0.0, verge_m, s))
 
 
 def _road_surfaces(ground: Ground, road: Road, number: int, rng: np.random.Generator) -> None:
     edge = road.edge
     paint = np.zeros((PAINT_LINES, PAINT_COLUMNS))
-    tone = {"motorway": 0.125, "residential": 0.145}.get(edge.kind, 0.135) * float(rng.uniform(0.85, 1.15))
+    tone = {"motorway": 0.115, "residential": 0.115}.get(edge.kind, 0.105) * float(rng.uniform(0.85, 1.15))
     paint[0, :3] = tone, edge.lane_m if edge.median_m == 0 else 0.0, road.left_m
     for k, line in enumerate(_lines_of(road)[: PAINT_LINES - 1]):
         paint[k + 1, :5] = line
@@ -165,7 +169,7 @@ def _road_surfaces(ground: Ground, road: Road, number: int, rng: np.random.Gener
             outer = offset_line(line, -verge)
             verges.add_quads(_ribbon(line, outer, 0.0, -0.05), "grass", _ribbon_uv(0.0, verge, _arc_length(line)))
         else:
-            _side_strip(kerbs, pavements, verges, line, edge.pavement_m, verge)
+            _side_strip(kerbs, pavements, verges, line, edge, verge)
         ground.lines.append(("road_edge", line))
     _finish_strips(ground, kerbs, pavements, verges, rng)
     if edge.median_m > 0:
@@ -178,11 +182,11 @@ def _road_surfaces(ground: Ground, road: Road, number: int, rng: np.random.Gener
 def _finish_strips(
     ground: Ground, kerbs: MeshBuilder, pavements: MeshBuilder, verges: MeshBuilder, rng: np.random.Generator
 ) -> None:
-    grey = float(rng.uniform(0.20, 0.30))
+    grey = float(rng.uniform(0.13, 0.22))
     warm = float(rng.uniform(0.0, 0.10))
     colours = (grey * (1 + warm), grey, grey * (1 - warm), 0.3, 0.3, 0.3)
     if kerbs.vertices:
-        ground.surfaces.append(Surface(kerbs.finish(), "sidewalk", (0.30, 0.295, 0.28, 0.3, 0.3, 0.3)))
+        ground.surfaces.append(Surface(kerbs.finish(), "sidewalk", (0.22, 0.215, 0.205, 0.3, 0.3, 0.3)))
     if pavements.vertices:
         ground.surfaces.append(Surface(pavements.finish(), "sidewalk", colours))
     if verges.vertices:
@@ -191,7 +195,7 @@ def _finish_strips(
 
 def _junction_surfaces(ground: Ground, junction: Junction, roads: list[Road], rng: np.random.Generator) -> None:
     paint = np.zeros((PAINT_LINES, PAINT_COLUMNS))
-    paint[0, :3] = 0.135 * float(rng.uniform(0.9, 1.1)), 0.0, 1e6
+    paint[0, :3] = 0.105 * float(rng.uniform(0.9, 1.1)), 0.0, 1e6
     row = len(ground.paints)
     ground.paints.append(paint)
     outline = junction.outline
@@ -203,7 +207,7 @@ def _junction_surfaces(ground: Ground, junction: Junction, roads: list[Road], rn
     kerbs, pavements, verges = MeshBuilder(), MeshBuilder(), MeshBuilder()
     for arm, corner in zip(junction.arms, junction.corners, strict=True):
         edge = roads[arm.road].edge
-        _side_strip(kerbs, pavements, verges, corner, edge.pavement_m, 1.2)
+        _side_strip(kerbs, pavements, verges, corner, edge, 1.2)
         ground.lines.append(("road_edge", corner))
     _finish_strips(ground, kerbs, pavements, verges, rng)
     marks = MeshBuilder()

@@ -38,8 +38,8 @@ def draw_light(weather: Weather, rng: np.random.Generator) -> Light:
         elevation = np.radians(float(rng.uniform(35.0, 60.0)))
     sun = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
     low = float(np.clip(1.0 - np.degrees(elevation) / 35.0, 0.0, 1.0))
-    sun_rgb = 2.9 * np.array([1.0, 0.95 - 0.18 * low, 0.86 - 0.38 * low]) * (1 - 0.25 * low)
-    sky_rgb = np.array([0.36, 0.50, 0.78])
+    sun_rgb = 3.3 * np.array([1.0, 0.95 - 0.18 * low, 0.86 - 0.38 * low]) * (1 - 0.25 * low)
+    sky_rgb = np.array([0.30, 0.42, 0.66])
     horizon = np.array([0.92, 0.98, 1.06])
     cloudy = float(rng.uniform(*weather.clouds))
     gloom = weather.overcast
@@ -47,7 +47,7 @@ def draw_light(weather: Weather, rng: np.random.Generator) -> Light:
     grey = np.array([0.80, 0.83, 0.88])
     sky_rgb = sky_rgb * (1 - gloom) + grey * gloom
     horizon = horizon * (1 - gloom) + 1.05 * grey * gloom
-    night, exposure = 0.0, 0.80
+    night, exposure = 0.0, 0.62
     if weather.time == "dusk":
         sun_rgb, sky_rgb, horizon = sun_rgb * [0.75, 0.5, 0.34], sky_rgb * [0.45, 0.42, 0.50], horizon * [0.75, 0.55, 0.45]
         night, exposure = 0.25, 1.15

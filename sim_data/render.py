@@ -359,7 +359,7 @@ class Renderer:
 def _tone_curve() -> npt.NDArray[np.float32]:
     """Filmic curve with a steep toe, as street cameras have: over the square root of light 0 ... 4."""
     light = np.linspace(0.0, 2.0, 2048) ** 2
-    toned = light * (2.1 * light + 0.05) / (light * (1.95 * light + 0.62) + 0.10)
+    toned = light * (2.3 * light + 0.03) / (light * (2.15 * light + 0.60) + 0.11)
     toned = np.clip(toned / 0.97, 0.0, 1.0)
     srgb = np.where(toned <= 0.0031308, 12.92 * toned, 1.055 * toned ** (1 / 2.4) - 0.055)
     return np.asarray(np.clip(srgb * 255 + 0.5, 0, 255.49), np.float32)

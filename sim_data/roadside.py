@@ -15,10 +15,10 @@ from sim_data.world import World, paint_colour
 __all__ = ["furnish"]
 
 _WALLS = (
-    (0.62, 0.58, 0.48), (0.66, 0.64, 0.60), (0.58, 0.48, 0.34), (0.52, 0.32, 0.22), (0.42, 0.40, 0.38),
-    (0.62, 0.52, 0.40), (0.36, 0.20, 0.14), (0.55, 0.56, 0.56), (0.60, 0.42, 0.30), (0.68, 0.66, 0.56),
+    (0.52, 0.48, 0.40), (0.56, 0.54, 0.50), (0.46, 0.38, 0.27), (0.34, 0.20, 0.14), (0.32, 0.31, 0.29),
+    (0.48, 0.40, 0.31), (0.26, 0.14, 0.10), (0.42, 0.43, 0.43), (0.42, 0.29, 0.21), (0.58, 0.56, 0.48),
 )  # fmt: skip
-_TRIMS = ((0.30, 0.12, 0.08), (0.16, 0.17, 0.19), (0.20, 0.10, 0.07), (0.10, 0.16, 0.22), (0.26, 0.15, 0.10))
+_TRIMS = ((0.22, 0.09, 0.06), (0.10, 0.10, 0.11), (0.16, 0.08, 0.055), (0.07, 0.09, 0.11), (0.19, 0.10, 0.07))
 _LEAVES = ((0.085, 0.140, 0.030), (0.060, 0.110, 0.030), (0.110, 0.150, 0.040), (0.130, 0.135, 0.035))
 _GREY = (0.25, 0.26, 0.27, 0.25, 0.26, 0.27)
 
@@ -153,7 +153,7 @@ def _houses(world: World, road: Road, side: float, clearance: _Clearance, rng: n
         margin = 0.9
         claim = np.array([origin + along * margin + away * 1.2, along * (length - 2 * margin), away * (depth - 2.0)])
         if clearance.take(claim):
-            mesh = world.library.add(build_house(rng, length, depth, floors, roof, city and gap == 0.0))
+            mesh = world.library.add(build_house(rng, length, depth, floors, roof, bool(rng.uniform() < 0.3)))
             wall = _jitter(rng, _WALLS[int(rng.integers(len(_WALLS)))], 0.18)
             trim = _jitter(rng, _TRIMS[int(rng.integers(len(_TRIMS)))], 0.25)
             place = (float(origin[0]), float(origin[1]), 0.0)
@@ -281,12 +281,12 @@ def _greenery(
     city = world.scenario.sides.buildings == "city"
     if city and road.edge.pavement_m >= 2.0 and rng.uniform() < share:
         kind = int(rng.choice([0, 1, 4]))
-        for s in np.arange(9.0, road.s[-1] - 6, 13.0):
-            if rng.uniform() < 0.85:
+        for s in np.arange(7.0, road.s[-1] - 4, 11.0):
+            if rng.uniform() < 0.88:
                 x, y, _ = _spot(road, float(s) + float(rng.normal(0, 0.5)), side, 0.75)
                 _tree(world, trees[kind], x, y, 0.72 * float(rng.uniform(0.8, 1.15)), rng)
     depth = 45.0 if road.edge.kind == "motorway" else 30.0
-    for _ in range(int(road.s[-1] / 10.0 * (share + 0.25) * (2.2 if not city else 1.2))):
+    for _ in range(int(road.s[-1] / 10.0 * (share + 0.25) * (2.6 if not city else 1.6))):
         out = road.edge.pavement_m + 3.5 + depth * float(rng.uniform()) ** 1.3
         x, y, _ = _spot(road, float(rng.uniform(0, road.s[-1])), side, out)
         if clearance.free(x, y):

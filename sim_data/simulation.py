@@ -104,7 +104,7 @@ class Simulation:
         number = self.world.next_instance
         for vehicle in self.traffic.vehicles[1:]:
             shape = VEHICLE_SHAPES[vehicle.shape] if vehicle.shape >= 0 else None
-            cloth = tuple(float(v) for v in rng.uniform(0.02, 0.45, 6))
+            cloth = _garments(rng)
             paint = paint_colour(rng)
             if shape is not None and shape.object_class == "bus":
                 paint = ((0.45, 0.05, 0.03), (0.55, 0.45, 0.05), (0.60, 0.60, 0.58))[int(rng.integers(3))]
@@ -114,8 +114,7 @@ class Simulation:
             self._instances.append(number)
             number += 1
         for walker in self.traffic.walkers:
-            base = rng.uniform(0.015, 0.30, 6) * np.repeat(rng.uniform(0.4, 1.6, 2), 3)
-            self._looks.append((*(float(v) for v in base), float(walker.number + 5), 0.0))
+            self._looks.append((*_garments(rng), float(walker.number + 5), 0.0))
             self._classes.append("pedestrian")
             self._instances.append(number)
             number += 1
@@ -162,9 +161,6 @@ class Simulation:
     def _scene(self, now: _Moment, following: _Moment) -> Scene:
         fixed = self._fixed
         count = len(now.mesh)
-        walkers = np.array([name in ("pedestrian", "cyclist") for name in self._classes], bool)
-        # a limb's own swing is not part of the flow: a figure keeps its phase from one frame to the next
-        del walkers
         semantic = np.array([SEMANTIC_CLASSES.index(SEMANTIC_OF_OBJECT[name]) for name in self._classes], np.uint8)
         return Scene(
             np.concatenate([fixed.mesh, now.mesh]),
@@ -261,6 +257,17 @@ class Simulation:
             ahead = ego.rotation[:, 0]
             rows.append([x, y, z, 95.0, 92.0, 82.0, 75.0, 1.0, ahead[0], ahead[1]])
         return np.array(rows)
+
+
+def _garments(rng: np.random.Generator) -> tuple[float, ...]:
+    """Colours of an upper and a lower garment: mostly muted, the lower one darker."""
+    colours = []
+    for darkest, lightest in ((0.015, 0.40), (0.012, 0.14)):
+        tone = float(np.exp(rng.uniform(np.log(darkest), np.log(lightest))))
+        strength = float(rng.uniform(0.0, 0.25) if rng.uniform() < 0.75 else rng.uniform(0.4, 0.8))
+        tint = 1.0 + strength * rng.uniform(-1, 1, 3)
+        colours += [float(v) for v in tone * tint]
+    return tuple(colours)
 
 
 def _about_z(yaw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -103,7 +103,7 @@ def paint_colour(rng: np.random.Generator) -> tuple[float, float, float]:
     if draw < 0.78:
         tone = rng.uniform(0.58, 0.72)
         return tone, tone, tone * 0.98
-    palette = ((0.32, 0.02, 0.02), (0.02, 0.05, 0.20), (0.03, 0.10, 0.30), (0.02, 0.12, 0.06), (0.30, 0.20, 0.06), (0.18, 0.03, 0.05))
+    palette = ((0.20, 0.018, 0.018), (0.018, 0.035, 0.10), (0.035, 0.075, 0.16), (0.02, 0.05, 0.03), (0.20, 0.16, 0.10), (0.10, 0.02, 0.03))
     base = palette[int(rng.integers(len(palette)))]
     gain = float(rng.uniform(0.6, 1.4))
     return base[0] * gain, base[1] * gain, base[2] * gain

@@ -99,7 +99,7 @@ def _sky(textures, light, dx, dy, dz, out):  # type: ignore[no-untyped-def]
     for c in range(3):
         clear = light[_HORIZON_RGB + c] * (1 - blend) + light[_SKY_RGB + c] * blend + light[_SUN_RGB + c] * glow * 0.6
         white = (light[_HORIZON_RGB + c] * 0.75 + light[_SUN_RGB + c] * 0.16) * (1.0 - 0.35 * cloud * (1 - sun))
-        out[c] = clear * (1 - cloud) + white * cloud
+        out[c] = 1.55 * (clear * (1 - cloud) + white * cloud)
 
 
 @njit(
@@ -167,7 +167,7 @@ def _road(textures, paints, par, u, v, fu, fv, light, out):  # type: ignore[no-u
         tone *= 0.80 + 0.45 * (patch - 0.82) / 0.18
     crack = _texture(textures, _T_FBM, u * 0.021 + 0.2, v * 0.017, footprint * 0.02)
     width = 0.004 + footprint * 0.004
-    tone *= 1.0 - 0.45 * max(0.0, 1.0 - abs(crack - 0.52) / width) * (0.004 / width)
+    tone *= 1.0 - 0.28 * max(0.0, 1.0 - abs(crack - 0.52) / width) * (0.004 / width)
     half = paints[row, 0, 2]
     gutter = max(0.0, 1.0 - (half - abs(u)) / 0.55)
     tone *= 1.0 - 0.30 * gutter
@@ -216,7 +216,7 @@ def _facade(textures, rgb, seed, par, u, v, fu, fv, light, out):  # type: ignore
     brick = _hash(int(seed), 5, 9)
     footprint = math.sqrt(fu * fv)
     if brick > 0.62:
-        wall = 0.62 + 0.55 * _texture(textures, _T_BRICK, u * 1.3, v * 1.5, footprint * 1.4)
+        wall = 0.62 + 0.55 * _texture(textures, _T_BRICK, u * 1.35, v * 2.5, footprint * 1.9)
     else:
         wall = 0.80 + 0.28 * _texture(textures, _T_PLASTER, u * 0.8, v * 0.9, footprint * 0.9)
     stain = _texture(textures, _T_FBM, u * 0.21, v * 0.07, footprint * 0.2)
@@ -256,11 +256,16 @@ def _facade(textures, rgb, seed, par, u, v, fu, fv, light, out):  # type: ignore
     trim = 0.62 + 0.15 * style
     if shop:
         sign = _inside(y, 0.76, 0.93, fv)
-        colour = _hash(int(seed), 41, bay // 4)
+        colour = int(1000 * _hash(seed, 41, bay // 4))
+        base = 0.03 + 0.35 * _hash(colour, 5, 6)
+        letter = _inside(y, 0.815, 0.875, fv) * _inside((u * 0.5 - math.floor(u * 0.5)), 0.25, 0.75, fu)
+        stroke = u * 22.0 - math.floor(u * 22.0)
+        letter *= 0.8 if stroke < 0.6 and _hash(int(math.floor(u * 22.0)), seed, 2) > 0.2 else 0.0
+        if fu * 22.0 > 1.0:
+            letter *= 0.5
         for c in range(3):
-            tint = 0.08 + 0.55 * _hash(int(colour * 1000), c, 6)
-            letter = 1.0 if _hash(int(u * 9.0), int(seed), 2) > 0.45 and _inside(y, 0.80, 0.89, fv) > 0.5 else 0.0
-            ink = tint * (1 - letter) + (0.75 if tint < 0.35 else 0.06) * letter
+            tint = base * (0.55 + 0.9 * _hash(colour, c, 6) ** 2)
+            ink = tint * (1 - letter) + (0.62 if base < 0.22 else 0.03) * letter
             out[c] = out[c] * (1 - sign) + ink * sign
     for c in range(3):
         out[c] = out[c] * (1 - frame) + trim * frame
@@ -283,12 +288,14 @@ def _facade(textures, rgb, seed, par, u, v, fu, fv, light, out):  # type: ignore
     if pane > 0.45 and not shop:
         drop = low + (high - low) * (1.0 - 0.9 * _hash(bay, floor, 7))
         curtain = max(_inside(x, left, left + 0.10, fu), _inside(x, right - 0.10, right, fu))
-        curtain = max(curtain, _inside(y, drop, high, fv)) * 0.8
+        curtain = max(curtain, _inside(y, drop, high, fv)) * 0.55
     if shop:
-        goods = _texture(textures, _T_COBBLES, u * 0.9 + pane, v * 1.7, footprint * 1.5)
-        inner = 0.03 + 0.25 * goods * goods
+        goods = _texture(textures, _T_FBM, u * 0.9 + pane, v * 0.6, footprint)
+        inner = 0.015 + 0.30 * max(0.0, goods - 0.5)
+        if y < 0.42:
+            inner += 0.08 * _hash(int(math.floor(u * 7.0)), seed, 8) * _hash(int(math.floor(u * 13.0)), seed, 9)
     for c in range(3):
-        shade = (inner * (1 - curtain) + 0.42 * curtain) * (1 - recess)
+        shade = (inner * (1 - curtain) + 0.34 * curtain) * (1 - recess)
         out[c] = out[c] * (1 - glass) + shade * glass
     out[3] = glass * (0.75 - 0.4 * curtain)
     if light[_NIGHT] > 0.2 and _hash(bay, floor, int(seed) + 3) > (0.25 if shop else 0.68):
@@ -373,21 +380,22 @@ def _car(cars, rgb, lamps_on, seed, par, region, x, y, z, nx, fw, out):  # type:
                 power = lamps_on * lamp
                 out[5], out[6], out[7] = 9.0 * power, 8.4 * power, 7.0 * power
         else:
-            tall = 0.36 if cars[row, 15] > 0 else 0.18
-            lamp = _inside(side, 0.68, 1.1, fw / wide) * _inside(z, belt - 0.12 - tall, belt - 0.06, fw)
-            out[0] = out[0] * (1 - lamp) + 0.40 * lamp
-            out[1] = out[1] * (1 - lamp) + 0.015 * lamp
-            out[2] = out[2] * (1 - lamp) + 0.015 * lamp
+            tall = 0.34 if cars[row, 15] > 0 else 0.14
+            lamp = _inside(side, 0.74, 1.1, fw / wide) * _inside(z, belt - 0.10 - tall, belt - 0.08, fw)
+            lens = 0.20 + 0.10 * math.cos(z * 90.0)
+            out[0] = out[0] * (1 - lamp) + lens * lamp
+            out[1] = out[1] * (1 - lamp) + 0.012 * lamp
+            out[2] = out[2] * (1 - lamp) + 0.012 * lamp
             brake = rgb[3]
-            power = lamp * (0.05 + 0.8 * lamps_on + 2.2 * brake)
+            power = lamp * (0.01 + 0.7 * lamps_on + 0.9 * brake)
             out[5], out[6], out[7] = power, 0.05 * power, 0.04 * power
             boot = _inside(z, belt - 0.05, belt - 0.035, fw) * _inside(side, 0.0, 0.8, fw)
             for c in range(3):
                 out[c] *= 1.0 - 0.7 * boot
         for c in range(3):
             ink = 0.62
-            if z < plate_z + 0.035 and z > plate_z - 0.035 and _hash(int((y + 2) * 22), int(seed), 4) > 0.5:
-                ink = 0.05
+            if z < plate_z + 0.03 and z > plate_z - 0.03 and _hash(int((y + 2) * 34), seed, 4) > 0.45:
+                ink = 0.16
             out[c] = out[c] * (1 - plate) + ink * plate
     if region == 7:
         for c in range(3):
@@ -654,9 +662,11 @@ def _surface(  # type: ignore[no-untyped-def]
             lamp_g += lamps[k, 4] * power
             lamp_b += lamps[k, 5] * power
     below = 0.5 - 0.5 * nwz
-    result_r = light[_SUN_RGB] * lit * max(cosine, 0.0) + light[_SKY_RGB] * open_sky + light[_GROUND_RGB] * below + lamp_r
-    result_g = light[_SUN_RGB + 1] * lit * max(cosine, 0.0) + light[_SKY_RGB + 1] * open_sky + light[_GROUND_RGB + 1] * below + lamp_g
-    result_b = light[_SUN_RGB + 2] * lit * max(cosine, 0.0) + light[_SKY_RGB + 2] * open_sky + light[_GROUND_RGB + 2] * below + lamp_b
+    # the whole hemisphere is greyer than the zenith
+    grey = 0.18 * (light[_SKY_RGB] + light[_SKY_RGB + 1] + light[_SKY_RGB + 2])
+    result_r = light[_SUN_RGB] * lit * max(cosine, 0.0) + (grey + 0.46 * light[_SKY_RGB]) * open_sky + light[_GROUND_RGB] * below + lamp_r
+    result_g = light[_SUN_RGB + 1] * lit * max(cosine, 0.0) + (grey + 0.46 * light[_SKY_RGB + 1]) * open_sky + light[_GROUND_RGB + 1] * below + lamp_g
+    result_b = light[_SUN_RGB + 2] * lit * max(cosine, 0.0) + (grey + 0.46 * light[_SKY_RGB + 2]) * open_sky + light[_GROUND_RGB + 2] * below + lamp_b
     red, green, blue = albedo[0] * result_r, albedo[1] * result_g, albedo[2] * result_b
     gloss = albedo[3]
     emit_r, emit_g, emit_b = albedo[5], albedo[6], albedo[7]
@@ -670,7 +680,7 @@ def _surface(  # type: ignore[no-untyped-def]
         if kind == _ROAD:
             rwz = abs(rwz)
         _surroundings(textures, light, rwx, rwy, rwz, out)
-        amount = gloss * (fresnel * (1.0 + 2.2 * mirror) + 0.03)
+        amount = gloss * (fresnel * (1.0 + 0.7 * mirror) + 0.02)
         amount = min(amount, 1.0)
         shine = max(0.0, rwx * sx + rwy * sy + rwz * sz)
         sparkle = lit * (0.9 * shine**60 + (6.0 * shine**600 if kind == _CAR or kind == _GLASS else 0.0)) * gloss
