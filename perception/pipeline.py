@@ -65,7 +65,9 @@ class Pipeline:
     Attributes:
         network: the embedded network, whose one forward pass serves several roles; None where no role uses it.
         weights: what the networks' numbers came from, by role.
+        device: where the networks run.
         is_sequence: False for unrelated pictures: nothing is carried from one to the next.
+        notes: what a user should know of the networks, such as an input size that a model refused.
     """
 
     egomotion: EgoMotion
@@ -80,6 +82,7 @@ class Pipeline:
     weights: Mapping[str, WeightsUsed] = field(default_factory=dict)
     device: str = "cpu"
     is_sequence: bool = True
+    notes: tuple[str, ...] = ()
 
     def process(self, frame: Frame) -> FrameResult:
         """Everything that is perceived in one frame."""
@@ -138,7 +141,9 @@ def build_pipeline(config: Config, drive: DriveInfo, device: str = "auto", threa
     instance = make_instance(config.segmentation, network, device, threads, detector=detector)
     roles = {"network": network, "detection": detector, "semantic": semantic, "instance": instance}
     weights: dict[str, WeightsUsed] = {}
+    notes: list[str] = []
     for role, stage in roles.items():
+        notes += [note for note in getattr(stage, "notes", ()) if note not in notes]
         for used in getattr(stage, "weights", ()):
             if used not in weights.values():
                 weights[role] = used
@@ -158,6 +163,7 @@ def build_pipeline(config: Config, drive: DriveInfo, device: str = "auto", threa
         tracker=make_tracker(config.tracking),
         map_layer=make_map(config.mapping),
         weights=weights,
-        device=getattr(network, "device", None) or getattr(detector, "device", "cpu"),
+        device=network.device if network is not None else str(getattr(detector, "device", device)),
         is_sequence=drive.is_sequence,
+        notes=tuple(notes),
     )

@@ -135,7 +135,7 @@ def replay(
 
 def _run(drive: Drive, pipeline: Pipeline, context: RunContext, progress: Progress) -> ReplayOutcome:
     frames, skipped, gaps = 0, 0, list(drive.info.gaps)
-    known_gaps = frozenset(gaps)
+    known_gaps, notes = frozenset(gaps), drive.info.notes + pipeline.notes
     expected = frames_to_come(context)
     with make_sinks(context) as sinks:
         began = time.perf_counter()
@@ -158,11 +158,11 @@ def _run(drive: Drive, pipeline: Pipeline, context: RunContext, progress: Progre
             frames=frames,
             elapsed_s=elapsed_s,
             gaps=tuple(gaps),
-            notes=drive.info.notes,
+            notes=notes,
             map_picture=context.out / "map" / "bev.png",
         )
         errors = sinks.finish(summary)
-    return ReplayOutcome(context.out, frames, skipped, not errors, drive.info.notes, errors, elapsed_s)
+    return ReplayOutcome(context.out, frames, skipped, sinks.status == "complete", notes, errors, elapsed_s)
 
 
 def readings_ahead(

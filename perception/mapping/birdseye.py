@@ -135,7 +135,7 @@ def _road_under_pixels(camera: PinholeCamera) -> npt.NDArray[np.float32]:
     with np.errstate(divide="ignore", invalid="ignore"):
         reach = np.where(rays_ego[:, 2] < 0, -origin[2] / rays_ego[:, 2], np.nan)
     ground_xy = origin[:2] + rays_ego[:, :2] * reach[:, None]
-    return ground_xy.astype(np.float32).reshape(camera.height_px, camera.width_px, 2)
+    return np.asarray(ground_xy, dtype=np.float32).reshape(camera.height_px, camera.width_px, 2)
 
 
 def _same_view(a: PinholeCamera | None, b: PinholeCamera) -> bool:
