@@ -178,11 +178,11 @@ def _segment_metrics(segments: Float64Array) -> dict[str, float]:
 
 def _pose_files(path: Path, what: str) -> dict[str, Path]:
     if path.is_file():
-        return {"sequence": path}
+        return {path.resolve().parent.name if path.stem == "poses" else path.stem: path}
     if not path.is_dir():
         raise InputFormatError(f"{path}: no such file or folder of {what}")
     if (path / "poses.txt").is_file():
-        return {"sequence": path / "poses.txt"}
+        return {path.resolve().name: path / "poses.txt"}
     files = {file.stem: file for file in sorted(path.glob("[0-9]*.txt"))}
     for file in sorted(path.glob("*/poses.txt")):
         files.setdefault(file.parent.name, file)
