@@ -16,8 +16,8 @@ from numba import njit
 
 __all__ = [
     "AGE", "CLASS", "DETECTION", "EVIDENCE", "FLOATS", "HITS", "ID", "INTEGERS", "LOG_ODDS", "LOG_ODDS_SUM", "MISSED",
-    "PARAMETERS", "VX", "VY", "X", "Y", "boxes_of", "calibrate", "ego_shift", "image_boxes", "mark_pairs", "pair_costs",
-    "predict", "shown", "to_world", "update",
+    "PARAMETERS", "VX", "VY", "X", "Y", "boxes_of", "calibrate", "correct_ego", "image_boxes", "mark_pairs",
+    "pair_costs", "predict", "predict_ego", "shown", "to_world", "update",
 ]  # fmt: skip
 
 # columns of floats: mean and covariance in the plane, height, yaw, sizes and their variance, then what is believed
@@ -163,25 +163,11 @@ def mark_pairs(integers, count, column_of_row, classes):  # type: ignore[no-unty
     cache=True,
     nogil=True,
 )
-def ego_shift(floats, count, boxes, deviations, column_of_row, ego_x, ego_y, degrees, prior):  # type: ignore[no-untyped-def]
-    """Motion of the ego vehicle that its prediction missed, from the residuals of paired tracks.
+def _ego_shift(floats, count, boxes, deviations, column_of_row, ego_x, ego_y, degrees, prior):  # type: ignore[no-untyped-def]
+    """(2, 3): shift and turn of the vehicle that its prediction missed (m, m, rad), and their standard deviations.
 
-    Robust least squares over turn and shift: every pair pulls with the inverse of its variance, less the further
-    off it is (Student-t weights), against a prior of zero.
-
-    Args:
-        floats: track state.
-        count: live tracks.
-        boxes: (N, 7) detections, placed in the world with the predicted pose.
-        deviations: (N,) m standard deviation of each.
-        column_of_row: (count,) detection of each track or -1.
-        ego_x: m, predicted position of the vehicle in the world, about which it turns; likewise ``ego_y``.
-        ego_y: m.
-        degrees: of freedom of the weights.
-        prior: (3,) standard deviations of the error in x (m), y (m) and heading (rad).
-
-    Returns:
-        (2, 3): the correction (m, m, rad) and its standard deviations.
+    Robust least squares over the residuals of paired tracks: every pair pulls with the inverse of its variance, less
+    the further off it is (Student-t weights), against a ``prior`` (3,) of zero mean. The turn is about the vehicle itself.
     """
     out = np.zeros((2, 3))
     for _ in range(3):
@@ -220,6 +206,68 @@ def ego_shift(floats, count, boxes, deviations, column_of_row, ego_x, ego_y, deg
         out[1, 0] = np.sqrt(1.0 / a[0, 0] + (a[0, 2] / a[0, 0]) ** 2 / pivot)
         out[1, 1] = np.sqrt(1.0 / a[1, 1] + (a[1, 2] / a[1, 1]) ** 2 / pivot)
     return out
+
+
+@njit("void(float64[::1], float64, float64, float64)", cache=True, nogil=True)
+def _move(pose, x, y, turn):  # type: ignore[no-untyped-def]
+    cosine, sine = np.cos(turn), np.sin(turn)
+    for k in range(3):
+        first, second = pose[k], pose[3 + k]
+        pose[k] = cosine * first - sine * second
+        pose[3 + k] = sine * first + cosine * second
+    pose[9] += x
+    pose[10] += y
+
+
+@njit("void(float64[::1], float64[:, ::1], float64)", cache=True, nogil=True)
+def predict_ego(pose, motion, dt_s):  # type: ignore[no-untyped-def]
+    """Moves the vehicle's pose (as in ``to_world``) on by the first row of its ``motion``."""
+    heading = np.arctan2(pose[3], pose[0])
+    cosine, sine = np.cos(heading), np.sin(heading)
+    along, across = motion[0, 0] * dt_s, motion[0, 1] * dt_s
+    _move(pose, cosine * along - sine * across, sine * along + cosine * across, motion[0, 2] * dt_s)
+
+
+@njit(
+    "void(float64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], float64, float64, float64[::1], "
+    "float64[::1], float64[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def correct_ego(floats, count, boxes, deviations, column_of_row, dt_s, degrees, drift, pose, motion):  # type: ignore[no-untyped-def]
+    """Aligns the vehicle's pose with what its tracks expect and learns its motion from the correction, both in place.
+
+    Args:
+        floats: track state.
+        count: live tracks.
+        boxes: (N, 7) detections, placed in the world with the predicted pose.
+        deviations: (N,) m standard deviation of each.
+        column_of_row: (count,) detection of each track or -1.
+        dt_s: since the last frame.
+        degrees: of freedom of the weights.
+        drift: (3,) standard deviations of acceleration along and across (m/s^2) and of yaw acceleration (rad/s^2).
+        pose: (12,) as in ``to_world``.
+        motion: (2, 3) speed along and across (m/s) and yaw rate (rad/s), and their standard deviations.
+    """
+    heading = np.arctan2(pose[3], pose[0])
+    cosine, sine = np.cos(heading), np.sin(heading)
+    along2 = (motion[1, 0] ** 2 + (drift[0] * dt_s) ** 2) * dt_s * dt_s
+    across2 = (motion[1, 1] ** 2 + (drift[1] * dt_s) ** 2) * dt_s * dt_s
+    prior = np.empty(3)
+    prior[0] = np.sqrt(cosine * cosine * along2 + sine * sine * across2)
+    prior[1] = np.sqrt(sine * sine * along2 + cosine * cosine * across2)
+    prior[2] = np.sqrt(motion[1, 2] ** 2 + (drift[2] * dt_s) ** 2) * dt_s
+    shift = _ego_shift(floats, count, boxes, deviations, column_of_row, pose[9], pose[10], degrees, prior)
+    x, y, turn = shift[0, 0], shift[0, 1], shift[0, 2]
+    _move(pose, x, y, turn)
+    motion[0, 0] += (cosine * x + sine * y) / dt_s
+    # a vehicle hardly slides sideways: what looks like it decays
+    motion[0, 1] = 0.8 * (motion[0, 1] + (cosine * y - sine * x) / dt_s)
+    motion[0, 2] += turn / dt_s
+    x2, y2 = shift[1, 0] ** 2, shift[1, 1] ** 2
+    motion[1, 0] = np.sqrt(cosine * cosine * x2 + sine * sine * y2) / dt_s
+    motion[1, 1] = np.sqrt(sine * sine * x2 + cosine * cosine * y2) / dt_s
+    motion[1, 2] = shift[1, 2] / dt_s
 
 
 @njit(

@@ -14,6 +14,7 @@ than ``max_gap_s``, all tracks end and ids go on. Beyond ``max_objects`` only th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,8 +82,7 @@ class BoxTracker:
         self._timestamp_ns: int | None = None
         self._pose = np.array([1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0, 0, 0, 0])
         # speed along and across the vehicle (m/s) and yaw rate (rad/s), with their standard deviations
-        self._motion = np.zeros(3)
-        self._motion_std = self._start_std.copy()
+        self._motion = np.stack([np.zeros(3), self._start_std])
 
     @property
     def world_SE3_ego(self) -> SE3:
@@ -116,18 +116,19 @@ class BoxTracker:
         boxes, scores, classes, kept = self._checked(boxes_ego, scores, class_rows)
         dt_s, moved = self._advance_clock(timestamp_ns)
         log_odds, deviations = box_tracks.calibrate(boxes, scores, classes, self._parameters)
-        if dt_s > 0.0:
-            self._predict_pose(dt_s)
+        box_tracks.predict_ego(self._pose, self._motion, dt_s)
         box_tracks.predict(self._floats, self._integers, self._count, dt_s, self._parameters)
         if world_SE3_ego is not None:
             self._pose = np.concatenate([world_SE3_ego.rotation.ravel(), world_SE3_ego.translation])
         boxes_world = box_tracks.to_world(boxes, self._pose)
         pairs = self._associate(boxes_world, classes, deviations)
         if world_SE3_ego is None and dt_s > 0.0:
-            for _ in range(2):
-                self._correct_pose(boxes_world, deviations, pairs, dt_s)
-                boxes_world = box_tracks.to_world(boxes, self._pose)
-                pairs = self._associate(boxes_world, classes, deviations)
+            box_tracks.correct_ego(
+                self._floats, self._count, boxes_world, deviations, pairs, dt_s,
+                self.settings.ego.tail_degrees, self._drift_std, self._pose, self._motion,
+            )  # fmt: skip
+            boxes_world = box_tracks.to_world(boxes, self._pose)
+            pairs = self._associate(boxes_world, classes, deviations)
         unpaired = classes.copy()
         box_tracks.mark_pairs(self._integers, self._count, pairs, unpaired)
         self._count = box_tracks.update(
@@ -152,40 +153,6 @@ class BoxTracker:
             self._floats, self._integers, self._count, boxes_world, classes, deviations, self._parameters
         )
         return assignment.assign_gated(costs, 0.0)
-
-    def _predict_pose(self, dt_s: float) -> None:
-        """Moves the vehicle on at its present speed and yaw rate."""
-        along, across, turn = self._motion * dt_s
-        heading = np.arctan2(self._pose[3], self._pose[0])
-        cosine, sine = np.cos(heading), np.sin(heading)
-        self._move_pose(cosine * along - sine * across, sine * along + cosine * across, turn)
-
-    def _move_pose(self, x_m: float, y_m: float, turn: float) -> None:
-        rotation = self._pose[:9].reshape(3, 3)
-        cosine, sine = np.cos(turn), np.sin(turn)
-        rotation[:2] = cosine * rotation[0] - sine * rotation[1], sine * rotation[0] + cosine * rotation[1]
-        self._pose[9] += x_m
-        self._pose[10] += y_m
-
-    def _correct_pose(
-        self, boxes_world: Float64Array, deviations: Float64Array, pairs: Int64Array, dt_s: float
-    ) -> None:
-        """Aligns the vehicle with what its tracks expect, and learns its motion from the correction."""
-        heading = np.arctan2(self._pose[3], self._pose[0])
-        cosine, sine = np.cos(heading), np.sin(heading)
-        std = np.sqrt(self._motion_std**2 + (self._drift_std * dt_s) ** 2) * dt_s
-        prior = np.array([np.hypot(cosine * std[0], sine * std[1]), np.hypot(sine * std[0], cosine * std[1]), std[2]])
-        (x_m, y_m, turn), (x_std, y_std, turn_std) = box_tracks.ego_shift(
-            self._floats, self._count, boxes_world, deviations, pairs, self._pose[9], self._pose[10],
-            self.settings.ego.tail_degrees, prior,
-        )  # fmt: skip
-        self._move_pose(x_m, y_m, turn)
-        self._motion += np.array([cosine * x_m + sine * y_m, cosine * y_m - sine * x_m, turn]) / dt_s
-        # a vehicle hardly slides sideways: what looks like it decays
-        self._motion[1] *= 0.8
-        self._motion_std = (
-            np.array([np.hypot(cosine * x_std, sine * y_std), np.hypot(sine * x_std, cosine * y_std), turn_std]) / dt_s
-        )
 
     def _show(
         self, projection: Float64Array | None, image_size: tuple[float, float], kept: Int64Array | None
@@ -220,7 +187,7 @@ class BoxTracker:
         self._timestamp_ns = timestamp_ns
         if not 0.0 <= dt_s <= self.settings.max_gap_s:
             self._count = 0
-            self._motion_std = self._start_std.copy()
+            self._motion[1] = self._start_std
             return 0.0, True
         return dt_s, dt_s > 0.0 or first
 
@@ -238,7 +205,8 @@ class BoxTracker:
             )
         if not count:
             return boxes, score, classes, None
-        if not np.isfinite(boxes.sum() + score.sum()) or boxes[:, 4:].min() <= 0.0:
+        # one sum finds every NaN and infinity
+        if not math.isfinite(boxes.sum() + score.sum()) or boxes[:, 4:].min() <= 0.0:
             good = np.isfinite(boxes).all(axis=1) & np.isfinite(score) & (boxes[:, 4:] > 0.0).all(axis=1)
             if not good.all():
                 row = int(np.flatnonzero(~good)[0])
