@@ -157,7 +157,18 @@ def _arrays(manifest: WeightsManifest) -> dict[str, Float32Array]:
         state = load_file(manifest.path)
     except SafetensorError as error:
         raise WeightsError(f"{manifest.path}: expected a safetensors file: {error}") from None
-    return folded_arrays({name: np.asarray(value, np.float32) for name, value in state.items()})
+    try:
+        arrays = folded_arrays({name: np.asarray(value, np.float32) for name, value in state.items()})
+    except KeyError as error:
+        raise WeightsError(f"{manifest.path}: found no {error}; expected weights of {ARCHITECTURE}") from None
+    for name, logits in (
+        ("dense_out", len(manifest.semantic_classes) + 4),
+        ("box_heads.0.class_logits", len(manifest.object_classes)),
+    ):
+        found = len(arrays.get(f"{name}.bias", ()))
+        if found != logits:
+            raise WeightsError(f"{manifest.path}: found {found} outputs of {name}; expected {logits} by the manifest")
+    return arrays
 
 
 def _onnx_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str, threads: int) -> _Forward:
@@ -176,6 +187,8 @@ def _onnx_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], de
     options.add_external_initializers(list(values), list(values.values()))
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        # weights of a wrong shape may show only when they are used
+        session.run(None, {"image": np.zeros((_SIZE_STEP_PX, _SIZE_STEP_PX, 3), np.uint8)})
     except Exception as error:  # onnxruntime's errors share no public base class
         reason = " ".join(str(error).split())
         raise WeightsError(f"{manifest.path}: found weights that do not fit {graph.name}: {reason}") from error

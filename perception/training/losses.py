@@ -141,9 +141,8 @@ def box_losses(out: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
         edge_losses.append(complete_box_iou_loss(predicted[image, cells], boxes[rows]))
         edge_weights.append(quality[cells])
     total = wanted.sum().clamp(min=1.0)
-    # varifocal weights: easy background counts little; Zhang et al., "VarifocalNet", CVPR 2021
-    focus = torch.where(wanted > 0, wanted, 0.75 * logits.detach().sigmoid() ** 2)
-    cross_entropy = functional.binary_cross_entropy_with_logits(logits, wanted, weight * focus, reduction="sum")
+    # without focal weights: a score is then the expected quality, and background soon scores next to nothing
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, wanted, weight, reduction="sum")
     if not edge_losses:
         return cross_entropy / total, out.sum() * 0.0
     edges = (torch.cat(edge_losses) * torch.cat(edge_weights)).sum() / total

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +32,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["StreetTraining", "load_training", "make_network", "normalised", "run"]
+__all__ = ["Batches", "StreetTraining", "class_weights", "load_training", "make_network", "normalised", "run"]
+
+_GOLDEN_RATIO = 0.6180339887498949
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0)]
@@ -140,41 +142,52 @@ def class_weights(samples: list[Sample]) -> Tensor:
     return torch.from_numpy(weights / (weights * share).sum()).float()
 
 
-def batches(
-    sources: dict[str, list[Sample]], shares: dict[str, float], settings: AugmentSettings, batch: int, seed: int
-) -> Iterator[tuple[Tensor, Targets]]:
-    """Endless augmented batches, each data set shuffled anew when it is used up."""
-    rng = np.random.default_rng(seed)
-    names = [name for name in sources if shares[name] > 0]
-    probability = np.array([shares[name] for name in names])
-    probability = probability / probability.sum()
-    queues: dict[str, list[int]] = {name: [] for name in names}
-    credit = np.zeros(len(names))
-    while True:
-        views, drawn, known = [], [], []
-        for _ in range(batch):
-            # the data set furthest behind its share comes next
-            credit += probability
-            name = names[int(credit.argmax())]
-            credit[int(credit.argmax())] -= 1
-            if not queues[name]:
-                queues[name] = rng.permutation(len(sources[name])).tolist()
-            sample = sources[name][queues[name].pop()]
-            views.append(augment(sample, settings, rng))
-            drawn.append(sample.semantic_is_drawn)
-            known.append(sample.known_classes)
-        images, semantic, boxes = zip(*views, strict=True)
-        yield (
+class Batches:
+    """Augmented batches, each a function of its number alone, so that a resumed run sees what it would have seen.
+
+    Data sets take turns by their shares; each is shuffled anew when it is used up.
+    """
+
+    def __init__(
+        self,
+        sources: dict[str, list[Sample]],
+        shares: dict[str, float],
+        settings: AugmentSettings,
+        batch: int,
+        seed: int,
+    ):
+        self._sources = {name: samples for name, samples in sources.items() if shares[name] > 0}
+        self._settings, self._batch, self._seed = settings, batch, seed
+        total = sum(shares[name] for name in self._sources)
+        self._shares = np.array([shares[name] / total for name in self._sources])
+
+    def __call__(self, number: int) -> tuple[Tensor, Targets]:
+        """Batch ``number``, counted from 0."""
+        rng = np.random.default_rng((self._seed, number))
+        samples = [self._sample(number * self._batch + index) for index in range(self._batch)]
+        images, semantic, boxes = zip(*(augment(sample, self._settings, rng) for sample in samples), strict=True)
+        return (
             normalised(np.stack(images)),
             Targets(
                 torch.from_numpy(np.stack(semantic)),
-                torch.tensor(drawn),
+                torch.tensor([sample.semantic_is_drawn for sample in samples]),
                 [torch.from_numpy(part.boxes_xyxy) for part in boxes],
                 [torch.from_numpy(part.class_ids) for part in boxes],
                 [torch.from_numpy(part.ignored) for part in boxes],
-                torch.from_numpy(np.stack(known)),
+                torch.from_numpy(np.stack([sample.known_classes for sample in samples])),
             ),
         )
+
+    def _sample(self, number: int) -> Sample:
+        # steps of the golden ratio fall into every share evenly, without any state
+        cumulative = np.cumsum(self._shares)
+        position = (number * _GOLDEN_RATIO + 0.5) % 1.0
+        which = min(int(np.searchsorted(cumulative, position, side="right")), len(cumulative) - 1)
+        samples = list(self._sources.values())[which]
+        turn = int(number * self._shares[which])
+        epoch, place = divmod(turn, len(samples))
+        order = np.random.default_rng((self._seed, which, epoch)).permutation(len(samples))
+        return samples[order[place]]
 
 
 def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict[str, Tensor]:
@@ -224,12 +237,12 @@ def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict
         judged.load_state_dict(state)
         return validate(judged, camvid_val, held_out)
 
-    stream = batches(
+    stream = Batches(
         sources,
         settings.data.model_dump(exclude={"hold_out_every"}),
         AugmentSettings(**settings.augment.model_dump()),
         settings.run.batch,
-        settings.run.seed + int(datetime.datetime.now().timestamp()) % 1000 * (out / "last.json").is_file(),
+        settings.run.seed,
     )
     with fast_depthwise():
         return train(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -65,7 +65,7 @@ class MovingAverage:
 def train(
     network: nn.Module,
     groups: list[dict[str, object]],
-    batches: Iterator[_Batch],
+    batch_at: Callable[[int], _Batch],
     loss_of: Callable[[_Batch], dict[str, Tensor]],
     schedule: Schedule,
     folder: Path,
@@ -83,7 +83,7 @@ def train(
     Args:
         network: in training mode where it should be; changed in place.
         groups: AdamW parameter groups, each with ``params`` and ``lr``.
-        batches: endless.
+        batch_at: gives the batch of a step, counted from 0.
         loss_of: named, weighted losses of a batch; their sum is descended.
         schedule: of the rates.
         folder: checkpoints go here.
@@ -116,7 +116,8 @@ def train(
         factor = schedule.factor(step + 1, elapsed)
         for group, rate in zip(optimizer.param_groups, initial_rates, strict=True):
             group["lr"] = rate * factor
-        losses = loss_of(next(batches))
+        torch.manual_seed(step)
+        losses = loss_of(batch_at(step))
         total = torch.stack(list(losses.values())).sum()
         if not math.isfinite(total.item()):
             found = {name: value.item() for name, value in losses.items()}

@@ -1,0 +1,150 @@
+"""Labels as training sees them, and views in which they stay where they belong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES, VOID_ID
+from perception.errors import DriveError, InputFormatError
+from perception.training.augment import AugmentSettings, augment
+from perception.training.data import NOT_A_THING, Sample, camvid_samples, kitti_object_samples
+from perception.training.teacher import LabelledBoxes, merge_riders
+
+SETTINGS = AugmentSettings(height_px=96, width_px=160, least_scale=0.5, largest_scale=2.0, stretch=1.3)
+CAR = OBJECT_CLASSES.index("car")
+CAR_PIXEL = CAMVID_CLASSES.index("car")
+
+
+def block_sample() -> Sample:
+    """A bright block on dark ground, labelled as a car."""
+    image = np.full((120, 200, 3), 40, np.uint8)
+    semantic = np.full((120, 200), CAMVID_CLASSES.index("road"), np.uint8)
+    image[40:80, 70:130] = 215
+    semantic[40:80, 70:130] = CAR_PIXEL
+    boxes = LabelledBoxes(np.array([[70, 40, 130, 80]], np.float32), np.array([CAR]), np.array([False]))
+    return Sample("block", image, semantic, True, boxes, np.ones(len(OBJECT_CLASSES), bool), 1.0)
+
+
+def test_boxes_and_labels_follow_the_pixels() -> None:
+    seen = 0
+    for seed in range(60):
+        image, semantic, boxes = augment(block_sample(), SETTINGS, np.random.default_rng(seed))
+        assert image.shape == (96, 160, 3)
+        assert semantic.shape == (96, 160)
+        v, u = np.nonzero(semantic == CAR_PIXEL)
+        if not len(boxes.boxes_xyxy):
+            assert len(v) < 200
+            continue
+        seen += 1
+        np.testing.assert_allclose(
+            boxes.boxes_xyxy[0], [u.min(), v.min(), u.max() + 1, v.max() + 1], atol=1.01, err_msg=f"seed {seed}"
+        )
+        inside, road = semantic == CAR_PIXEL, semantic == CAMVID_CLASSES.index("road")
+        if road.any():
+            assert image[inside].mean() > image[road].mean() + 30
+    assert seen > 40
+
+
+def test_what_the_crop_leaves_too_little_of_is_ignored() -> None:
+    settings = AugmentSettings(height_px=32, width_px=32, least_scale=1.0, largest_scale=1.0, stretch=1.0)
+    shares = []
+    for seed in range(80):
+        _, _, boxes = augment(block_sample(), settings, np.random.default_rng(seed))
+        for box, ignored in zip(boxes.boxes_xyxy, boxes.ignored, strict=True):
+            share = (box[2:] - box[:2]).prod() / (60 * 40)
+            assert ignored == (share < 0.3)
+            shares.append(share)
+    assert min(shares) < 0.3 < max(shares)
+
+
+def test_beside_a_small_image_nothing_is_known() -> None:
+    settings = AugmentSettings(height_px=320, width_px=448, least_scale=1.0, largest_scale=1.0, stretch=1.0)
+    _, semantic, _ = augment(block_sample(), settings, np.random.default_rng(1))
+    assert (semantic == VOID_ID).sum() > 320 * 448 - 125 * 205
+
+
+def test_views_are_a_function_of_the_seed() -> None:
+    first, second = (augment(block_sample(), SETTINGS, np.random.default_rng(9)) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[2].boxes_xyxy, second[2].boxes_xyxy)
+
+
+@pytest.fixture
+def kitti(tmp_path: Path) -> Path:
+    (tmp_path / "image_2").mkdir()
+    (tmp_path / "label_2").mkdir()
+    for index in range(4):
+        cv2.imwrite(str(tmp_path / "image_2" / f"{index:06d}.png"), np.full((60, 200, 3), 90, np.uint8))
+        (tmp_path / "label_2" / f"{index:06d}.txt").write_text(
+            "Car 0.00 0 1.95 20 10 80 50 1.43 1.70 3.95 -2.39 1.66 11.80 1.76\n"
+            "Car 0.50 2 1.95 70 20 99 40 1.43 1.70 3.95 -2.39 1.66 11.80 1.76\n"
+            "DontCare -1 -1 -10 150 10 190 30 -1 -1 -1 -1000 -1000 -1000 -10\n",
+            encoding="utf-8",
+        )
+    return tmp_path
+
+
+def test_kitti_labels_become_boxes_and_what_they_say_of_pixels(kitti: Path) -> None:
+    samples = list(kitti_object_samples(kitti, None, hold_out_every=4, held_out=False))
+    assert [sample.source for sample in samples] == [f"kitti_object/00000{index}" for index in range(3)]
+    sample = samples[0]
+    assert sample.boxes.class_ids.tolist() == [CAR, CAR, -1]
+    assert sample.boxes.ignored.tolist() == [False, False, True]
+    assert sample.hard is not None
+    assert sample.hard[:2].tolist() == [False, True]
+    assert not sample.semantic_is_drawn
+    assert sample.semantic[30, 50] == CAR_PIXEL
+    assert sample.semantic[5, 5] == NOT_A_THING
+    # the border of a box and a region nobody labelled say nothing
+    assert sample.semantic[11, 22] == VOID_ID
+    assert sample.semantic[20, 170] == VOID_ID
+    assert not sample.known_classes[OBJECT_CLASSES.index("traffic_sign")]
+
+
+def test_held_out_frames_are_the_others(kitti: Path) -> None:
+    held_out = list(kitti_object_samples(kitti, None, hold_out_every=4, held_out=True))
+    assert [sample.source for sample in held_out] == ["kitti_object/000003"]
+
+
+def test_a_malformed_label_is_named_by_line(kitti: Path) -> None:
+    label = kitti / "label_2" / "000001.txt"
+    label.write_text(label.read_text(encoding="utf-8") + "Car 0.00 0 1.95 20 ten 80 50\n", encoding="utf-8")
+    with pytest.raises(InputFormatError, match=r"000001\.txt:4: expected a KITTI label row"):
+        list(kitti_object_samples(kitti, None, hold_out_every=0, held_out=False))
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DriveError, match="expected a folder of images"):
+        list(kitti_object_samples(tmp_path, None, hold_out_every=0, held_out=False))
+
+
+def test_camvid_annotations_must_match_their_images(tmp_path: Path) -> None:
+    for name in ("train", "trainannot"):
+        (tmp_path / name).mkdir()
+    cv2.imwrite(str(tmp_path / "train" / "a.png"), np.zeros((20, 30, 3), np.uint8))
+    annotation = tmp_path / "trainannot" / "a.png"
+    with pytest.raises(InputFormatError, match=r"expected class ids of 30x20 pixels"):
+        list(camvid_samples(tmp_path, "train", None))
+    cv2.imwrite(str(annotation), np.full((20, 30), 12, np.uint8))
+    with pytest.raises(InputFormatError, match=r"expected class ids 0 ... 11 but found 12"):
+        list(camvid_samples(tmp_path, "train", None))
+    cv2.imwrite(str(annotation), np.full((20, 30), 11, np.uint8))
+    (sample,) = camvid_samples(tmp_path, "train", None)
+    assert (sample.semantic == VOID_ID).all()
+    assert sample.semantic_is_drawn
+
+
+def test_a_person_on_a_bicycle_is_one_cyclist() -> None:
+    person, bicycle, cyclist = (OBJECT_CLASSES.index(name) for name in ("pedestrian", "bicycle", "cyclist"))
+    boxes = np.array([[10, 0, 30, 50], [5, 25, 36, 60], [100, 0, 120, 60]], np.float32)
+    merged, scores, class_ids = merge_riders(
+        boxes, np.array([0.8, 0.7, 0.9], np.float32), np.array([person, bicycle, person])
+    )
+    assert class_ids.tolist() == [cyclist, person]
+    assert merged[0].tolist() == [5, 0, 36, 60]
+    assert merged[1].tolist() == boxes[2].tolist()
+    assert len(scores) == 2
