@@ -15,6 +15,8 @@ from sim_data.kitti_writer import KittiWriter, drive_folder
 from sim_data.rigs import load_rig
 from sim_data.scenario import load_scenario
 from sim_data.simulation import Simulation
+from sim_data.truth_map import write_map
+from sim_data.world import World
 
 __all__ = ["generate"]
 
@@ -72,7 +74,9 @@ def generate(
         _write_frames(scenario, seed, rig, folder, missing, 2, progress)
     else:
         _write_parallel(scenario, seed, rig, folder, missing, jobs, progress)
-    writer.finish(frames, seed)
+    poses = writer.finish(frames, seed)
+    write_map(folder / "truth" / "map", World.build(load_scenario(scenario), seed), poses)
+    writer.clean(frames)
     _write_status(folder, settings, "complete")
     return folder
 

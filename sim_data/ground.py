@@ -36,12 +36,12 @@ class Ground:
     Attributes:
         surfaces: meshes to place with the identity.
         paints: (R, 12, 6): row 0 holds tone, lane width, half-width; others offset, width, dash, gap, yellow.
-        lines: name, kind and (N, 2) points of lane lines, kerbs and stop lines.
+        lines: properties and (N, 2) points of lane lines, road edges and stop lines.
     """
 
     surfaces: list[Surface] = field(default_factory=list)
     paints: list[Array] = field(default_factory=list)
-    lines: list[tuple[str, Array]] = field(default_factory=list)
+    lines: list[tuple[dict[str, str | int | float], Array]] = field(default_factory=list)
 
 
 def _ribbon(left: Array, right: Array, z_left: float, z_right: float) -> Array:
@@ -149,8 +149,8 @@ def _road_surfaces(ground: Ground, road: Road, number: int, rng: np.random.Gener
     paint[0, :3] = tone, edge.lane_m if edge.median_m == 0 else 0.0, road.left_m
     for k, line in enumerate(_lines_of(road)[: PAINT_LINES - 1]):
         paint[k + 1, :5] = line
-        kind = "lane_line_dashed" if line[3] > 0 else "lane_line_solid"
-        ground.lines.append((kind, offset_line(road.centre, line[0])))
+        properties = {"kind": "lane_line", "style": "dashed" if line[3] > 0 else "solid", "width_m": line[1], "road": number}
+        ground.lines.append((properties, offset_line(road.centre, line[0])))
     row = len(ground.paints)
     ground.paints.append(paint)
     builder, kerbs, pavements, verges = MeshBuilder(), MeshBuilder(), MeshBuilder(), MeshBuilder()
@@ -170,7 +170,7 @@ def _road_surfaces(ground: Ground, road: Road, number: int, rng: np.random.Gener
             verges.add_quads(_ribbon(line, outer, 0.0, -0.05), "grass", _ribbon_uv(0.0, verge, _arc_length(line)))
         else:
             _side_strip(kerbs, pavements, verges, line, edge, verge)
-        ground.lines.append(("road_edge", line))
+        ground.lines.append(({"kind": "road_edge", "road": number}, line))
     _finish_strips(ground, kerbs, pavements, verges, rng)
     if edge.median_m > 0:
         median = MeshBuilder()
@@ -208,7 +208,7 @@ def _junction_surfaces(ground: Ground, junction: Junction, roads: list[Road], rn
     for arm, corner in zip(junction.arms, junction.corners, strict=True):
         edge = roads[arm.road].edge
         _side_strip(kerbs, pavements, verges, corner, edge, 1.2)
-        ground.lines.append(("road_edge", corner))
+        ground.lines.append(({"kind": "road_edge", "junction": junction.node}, corner))
     _finish_strips(ground, kerbs, pavements, verges, rng)
     marks = MeshBuilder()
     for arm in junction.arms:
@@ -228,7 +228,7 @@ def _junction_surfaces(ground: Ground, junction: Junction, roads: list[Road], rn
             wide = edge.lanes * edge.lane_m
             paint_quad(marks, arm.mouth - into * back + right * (0.5 * wide), heading, 0.45, wide - 0.2)
             ground.lines.append(
-                ("stop_line", np.array([arm.mouth - into * back, arm.mouth - into * back + right * wide]))
+                ({"kind": "stop_line", "width_m": 0.45, "junction": junction.node}, np.array([arm.mouth - into * back, arm.mouth - into * back + right * wide]))
             )
             for lane in range(edge.lanes):
                 if edge.lanes > 1 or rng.uniform() < 0.4:

@@ -166,8 +166,8 @@ class KittiWriter:
         ]  # fmt: skip
         return " ".join(f"{value:.13f}" for value in values) + " 4 10 4 4 0\n"
 
-    def finish(self, frames: int, seed: int) -> None:
-        """Writes what belongs to the whole drive, from the frames' records, and removes the records."""
+    def finish(self, frames: int, seed: int) -> list[SE3]:
+        """Writes what belongs to the whole drive, from the frames' records, and returns the true ``world_SE3_ego``."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -182,7 +182,8 @@ class KittiWriter:
         for sensor in sensors:
             write_text_atomic(self.folder / sensor / "timestamps.txt", stamps)
         truth = self.folder / "truth"
-        poses = [SE3.from_matrix(np.array(record["world_T_ego"])) @ self.ego_SE3_reference for record in records]
+        ego_poses = [SE3.from_matrix(np.array(record["world_T_ego"])) for record in records]
+        poses = [pose @ self.ego_SE3_reference for pose in ego_poses]
         start = poses[0].inverse()
         write_text_atomic(truth / "poses.txt", "".join(_numbers((start @ pose).matrix[:3]) + "\n" for pose in poses))
         rows = [{"frame": k, **row} for k, record in enumerate(records) for row in record["objects"]]
@@ -194,6 +195,10 @@ class KittiWriter:
                 pq.write_table(pa.Table.from_pylist(rows), aside)
         matrices = [_numbers(record["world_T_ego"]) for record in records]
         write_text_atomic(truth / "world_T_ego.txt", "\n".join(matrices) + "\n")
+        return ego_poses
+
+    def clean(self, frames: int) -> None:
+        """Removes the frames' records, once the drive is complete."""
         for k in range(frames):
             (self.folder / ".partial" / f"{k:010d}.json").unlink()
         (self.folder / ".partial").rmdir()
