@@ -1,0 +1,167 @@
+"""Suppression against torchvision, shapely and plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from perception.kernels.boxes import diou_matrix, giou_matrix, iou_matrix
+from perception.kernels.boxes3d import bev_diou_matrix, bev_giou_matrix, diou_3d_matrix, giou_3d_matrix
+from perception.kernels.nms import class_nms, nms
+from perception.kernels.nms_rotated import nms_3d, nms_by_overlap, nms_rotated
+from perception.kernels.nms_soft import fuse_boxes, matrix_nms, soft_nms
+
+ops = pytest.importorskip("torchvision").ops
+torch = pytest.importorskip("torch")
+shapely = pytest.importorskip("shapely")
+
+
+def crowd(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    centres = np.repeat(rng.uniform(0, 500, (max(count // 5, 1), 2)), 5, axis=0)[:count]
+    centres = np.resize(centres, (count, 2)) + rng.normal(0, 4, (count, 2))
+    sizes = rng.uniform(10, 80, (count, 2))
+    boxes = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1).astype(np.float32)
+    # a coarse grid of scores makes ties
+    return boxes, (rng.integers(0, 50, count) / 50).astype(np.float32), rng.integers(0, 3, count)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 300, 2000])
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
+def test_nms_agrees_with_torchvision(count: int, threshold: float) -> None:
+    boxes, scores, _ = crowd(count, count)
+    expected = ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), threshold).numpy()
+    np.testing.assert_array_equal(nms(boxes, scores, threshold), expected)
+
+
+def test_class_nms_is_nms_of_each_class() -> None:
+    boxes, scores, classes = crowd(400, 3)
+    expected = np.concatenate(
+        [np.flatnonzero(classes == c)[nms(boxes[classes == c], scores[classes == c], 0.4)] for c in range(3)]
+    )
+    kept = class_nms(boxes, scores, classes, 0.4)
+    assert set(kept.tolist()) == set(expected.tolist())
+    assert (np.diff(scores[kept]) <= 0).all()
+
+
+def test_negative_scores_rank_below_zero() -> None:
+    boxes = np.array([[0, 0, 1, 1], [5, 5, 6, 6], [9, 9, 10, 10], [20, 20, 21, 21]], np.float32)
+    assert nms(boxes, [-2.0, 3.0, -0.0, -1.0], 0.5).tolist() == [1, 2, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("box", "score"), [([0, 0, np.nan, 1], 1.0), ([2, 0, 1, 1], 1.0), ([0, 0, np.inf, 1], 1.0), ([0, 0, 1, 1], np.nan)]
+)
+def test_bad_rows_are_refused_by_number(box: list[float], score: float) -> None:
+    with pytest.raises(ValueError, match="row 1"):
+        nms([[0, 0, 1, 1], box], [0.5, score], 0.5)
+
+
+def test_pairwise_overlaps_agree_with_torchvision() -> None:
+    a, b = crowd(37, 1)[0], crowd(53, 2)[0]
+    ta, tb = torch.from_numpy(a), torch.from_numpy(b)
+    np.testing.assert_allclose(iou_matrix(a, b), ops.box_iou(ta, tb).numpy(), atol=1e-6)
+    np.testing.assert_allclose(iou_matrix(a.astype(np.float64), b), ops.box_iou(ta, tb).numpy(), atol=1e-6)
+    np.testing.assert_allclose(giou_matrix(a, b), ops.generalized_box_iou(ta, tb).numpy(), atol=1e-5)
+    np.testing.assert_allclose(diou_matrix(a, b), ops.distance_box_iou(ta, tb).numpy(), atol=1e-5)
+
+
+def test_boxes_without_area_overlap_nothing() -> None:
+    assert iou_matrix([[1, 1, 1, 1]], [[1, 1, 1, 1], [0, 0, 2, 2]]).tolist() == [[0.0, 0.0]]
+    assert iou_matrix(np.zeros((0, 4)), [[0, 0, 1, 1]]).shape == (0, 1)
+    with pytest.raises(ValueError, match="4"):
+        iou_matrix(np.zeros((2, 5), np.float32), np.zeros((2, 4), np.float32))
+
+
+def test_soft_nms_agrees_with_the_paper_step_by_step() -> None:
+    boxes, scores, _ = crowd(60, 9)
+    for sigma in (None, 0.5):
+        left, order, kept = scores.astype(np.float64).copy(), [], []
+        overlap = iou_matrix(boxes, boxes).astype(np.float64)
+        alive = list(range(60))
+        while alive:
+            best = max(alive, key=lambda row: (left[row], -row))
+            if left[best] < 0.05:
+                break
+            order.append(best)
+            kept.append(left[best])
+            alive.remove(best)
+            for row in alive:
+                iou = overlap[best, row]
+                left[row] *= np.exp(-(iou**2) / sigma) if sigma else (1 - iou if iou > 0.3 else 1.0)
+        rows, lowered = soft_nms(boxes, scores, sigma=sigma, min_score=0.05)
+        assert rows.tolist() == order
+        np.testing.assert_allclose(lowered, kept, rtol=1e-4)
+
+
+def test_fused_boxes_are_weighted_means() -> None:
+    boxes = [[0, 0, 10, 10], [1, 0, 11, 10], [50, 50, 60, 60], [0, 0, 10, 10]]
+    fused, scores, classes = fuse_boxes(boxes, [0.9, 0.3, 0.5, 0.8], [0, 0, 0, 1], sources=2)
+    assert classes.tolist() == [0, 1, 0]
+    np.testing.assert_allclose(fused[0], [0.25, 0, 10.25, 10], atol=1e-5)
+    np.testing.assert_allclose(scores, [0.6, 0.4, 0.25], atol=1e-6)
+    assert len(fuse_boxes(np.zeros((0, 4)), [], [])[0]) == 0
+
+
+def test_matrix_nms_keeps_the_best_and_ignores_other_classes() -> None:
+    overlaps = np.array([[1, 0.8, 0.8], [0.8, 1, 0], [0.8, 0, 1]])
+    lowered = matrix_nms(overlaps, [0.9, 0.8, 0.7], [0, 0, 1], sigma=None)
+    np.testing.assert_allclose(lowered, [0.9, 0.8 * 0.2, 0.7], rtol=1e-5)
+    gaussian = matrix_nms(overlaps, [0.9, 0.8, 0.7], [0, 0, 0], sigma=2.0)
+    np.testing.assert_allclose(gaussian, [0.9, 0.8 * np.exp(-2 * 0.64), 0.7 * np.exp(-2 * 0.64)], rtol=1e-5)
+
+
+def polygon(box: np.ndarray) -> object:
+    x, y, length, width, yaw = box
+    corners = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * [length / 2, width / 2]
+    turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+    return shapely.Polygon(corners @ turn.T + [x, y])
+
+
+def bev_crowd(count: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.concatenate(
+        [rng.uniform(0, 12, (count, 2)), rng.uniform(1, 5, (count, 2)), rng.uniform(-4, 4, (count, 1))], axis=1
+    )
+
+
+def test_rotated_giou_and_diou_agree_with_shapely() -> None:
+    a, b = bev_crowd(12, 1), bev_crowd(9, 2)
+    giou, diou = bev_giou_matrix(a, b), bev_diou_matrix(a, b)
+    for i, j in np.ndindex(12, 9):
+        p, q = polygon(a[i]), polygon(b[j])
+        union, hull = p.union(q).area, p.union(q).convex_hull
+        iou = p.intersection(q).area / union
+        assert giou[i, j] == pytest.approx(iou - (hull.area - union) / hull.area, abs=1e-9)
+        points = np.array(hull.exterior.coords)
+        diameter = ((points[:, None] - points[None]) ** 2).sum(axis=2).max()
+        assert diou[i, j] == pytest.approx(iou - ((a[i, :2] - b[j, :2]) ** 2).sum() / diameter, abs=1e-9)
+
+
+def test_3d_giou_of_aligned_boxes_is_the_plain_formula() -> None:
+    a = np.array([[0, 0, 0, 2, 2, 2, 0.0]])
+    b = np.array([[1, 0, 1, 2, 2, 2, np.pi / 2], [10, 0, 0, 2, 2, 2, 0]])
+    inter, union, hull = 1 * 2 * 1, 8 + 8 - 2, 3 * 2 * 3
+    np.testing.assert_allclose(giou_3d_matrix(a, b)[0, 0], inter / union - (hull - union) / hull)
+    np.testing.assert_allclose(giou_3d_matrix(a, b)[0, 1], -(12 * 4 - 16) / 48)
+    np.testing.assert_allclose(diou_3d_matrix(a, b)[0, 0], inter / union - 2 / (9 + 4 + 9))
+
+
+def test_rotated_suppression_agrees_with_a_plain_loop() -> None:
+    boxes = bev_crowd(80, 5)
+    scores = np.random.default_rng(6).integers(0, 20, 80) / 20
+    kept: list[int] = []
+    for row in np.argsort(-scores, kind="stable"):
+        p = polygon(boxes[row])
+        overlaps = [p.intersection(polygon(boxes[k])).area / p.union(polygon(boxes[k])).area for k in kept]
+        if not any(overlap > 0.3 for overlap in overlaps):
+            kept.append(int(row))
+    assert nms_rotated(boxes, scores, 0.3).tolist() == kept
+    tall = np.insert(np.insert(boxes, 2, 0.0, axis=1), 5, 1.5, axis=1)
+    assert nms_3d(tall, scores, 0.3).tolist() == kept
+    matrix = np.array(
+        [[polygon(p).intersection(polygon(q)).area / polygon(p).union(polygon(q)).area for q in boxes] for p in boxes]
+    )
+    assert nms_by_overlap(matrix, scores, 0.3).tolist() == kept
+    with pytest.raises(ValueError, match="row 0"):
+        nms_rotated([[np.nan, 0, 1, 1, 0]], [1.0], 0.5)
