@@ -54,6 +54,16 @@ def _words(values: Sequence[str] | None) -> list[str]:
     return [word for value in values or () for word in value.split(",") if word]
 
 
+def _names(values: Sequence[str] | None) -> list[str]:
+    """Names from ``--only``; ``@val.txt`` reads the customary split files."""
+    from perception.evaluation.readers_text import read_lines
+
+    names: list[str] = []
+    for word in _words(values):
+        names += [line.strip() for line in read_lines(Path(word[1:]))] if word.startswith("@") else [word]
+    return [name for name in names if name]
+
+
 def _inside(path: Path, *places: str) -> Path:
     """The part of a run folder that a verb wants, or the path itself."""
     return next((path / place for place in places if (path / place).exists()), path)
@@ -156,7 +166,7 @@ def detection_command(
 
     names = _words(classes) or ["Car", "Pedestrian", "Cyclist"]
     folder = _inside(pred, "kitti/detection")
-    report = evaluate_detection_folder(gt, folder, names, frames=_words(only), intake=intake)
+    report = evaluate_detection_folder(gt, folder, names, frames=_names(only), intake=intake)
 
     def samples() -> dict[str, Any]:
         from perception.evaluation.samples import detection_samples
@@ -202,18 +212,18 @@ def tracking_command(
         if spaces is not None and not set(spaces) <= {"2d", "3d"}:
             raise InputFormatError(f"--space must be 2d, 3d, 2d,3d or auto but is {space!r}")
         report = evaluate_tracking_folder(
-            gt, folder, names or ("Car", "Pedestrian"), spaces=spaces, sequences=_words(only), intake=intake
+            gt, folder, names or ("Car", "Pedestrian"), spaces=spaces, sequences=_names(only), intake=intake
         )
     elif format_name == "mots":
         from perception.evaluation.tracking_mots import evaluate_mots_folder
 
-        report = evaluate_mots_folder(gt, folder, names or ("car", "pedestrian"), sequences=_words(only), intake=intake)
+        report = evaluate_mots_folder(gt, folder, names or ("car", "pedestrian"), sequences=_names(only), intake=intake)
     elif format_name == "motchallenge":
         from perception.evaluation.tracking_motchallenge import evaluate_motchallenge_folder
 
         if benchmark not in ("MOT15", "MOT16", "MOT17", "MOT20"):
             raise InputFormatError(f"--benchmark must be MOT15, MOT16, MOT17 or MOT20 but is {benchmark!r}")
-        report = evaluate_motchallenge_folder(gt, folder, benchmark=benchmark, sequences=_words(only), intake=intake)
+        report = evaluate_motchallenge_folder(gt, folder, benchmark=benchmark, sequences=_names(only), intake=intake)
     else:
         raise InputFormatError(f"--format must be kitti, mots or motchallenge but is {format_name!r}")
 
@@ -252,7 +262,7 @@ def segmentation_command(
     names = _one_class_list(classes, "camvid")
     folder = _inside(pred, "semantic")
     report = evaluate_segmentation_folder(
-        gt, folder, names, boundary=boundary, frames=_words(only), intake=intake, threads=threads
+        gt, folder, names, boundary=boundary, frames=_names(only), intake=intake, threads=threads
     )
 
     def samples() -> dict[str, Any]:
@@ -310,7 +320,7 @@ def panoptic_command(
 
     intake = _intake(lenient)
     names = _one_class_list(classes, "cityscapes")
-    report = evaluate_panoptic_folder(gt, pred, names, frames=_words(only), intake=intake, threads=threads)
+    report = evaluate_panoptic_folder(gt, pred, names, frames=_names(only), intake=intake, threads=threads)
 
     def samples() -> dict[str, Any]:
         from perception.evaluation.samples import panoptic_samples
@@ -347,7 +357,7 @@ def depth_command(
         max_depth_m=max_depth_m,
         scale=scale,
         median_scaling=median_scaling,
-        frames=_words(only),
+        frames=_names(only),
         intake=intake,
         threads=threads,
     )

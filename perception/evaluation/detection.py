@@ -16,7 +16,7 @@ from perception.evaluation.kitti_rows import KITTI_CLASSES, KittiRows, kitti_cla
 from perception.evaluation.tracking_data import frame_pairs
 from perception.evaluation.tracking_kitti import NEIGHBOURS
 from perception.kernels.detection_curves import detection_steps
-from perception.kernels.evaluation import box_overlaps, inside_any
+from perception.kernels.frame_overlaps import box_overlaps, inside_any
 from perception.kernels.rotated_iou import paired_bev_overlap, paired_overlap_3d
 
 __all__ = ["DIFFICULTIES", "DetectionReport", "Difficulty", "evaluate_detection", "evaluate_detection_folder"]

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from perception.kernels.evaluation import amota_frames, count_switches
+from perception.kernels.evaluation import amota_frames
+from perception.kernels.frame_overlaps import count_switches
 
 __all__ = ["AmotaScore", "AmotaSequence", "amota", "recall_thresholds"]
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.errors import InputFormatError
+from perception.evaluation.intake import Intake
 
-__all__ = ["TrackingSequence", "frame_pairs", "refuse_duplicates"]
+__all__ = ["TrackingSequence", "first_of_each_id", "frame_pairs", "refuse_duplicates"]
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
@@ -158,3 +159,38 @@ def refuse_duplicates(name: str, owner: str, starts: Int64Array, ids: Int64Array
         raise InputFormatError(
             f"sequence {name}, frame {int(frames[row])}: {owner} has track id {int(ids[row])} more than once"
         )
+
+
+def first_of_each_id(
+    name: str,
+    owner: str,
+    frames: Int64Array,
+    ids: Int64Array,
+    intake: Intake,
+    groups: Int64Array | None = None,
+) -> BoolArray:
+    """Refuses an id that occurs twice in one frame, as the devkits do; a lenient intake keeps the first row.
+
+    Args:
+        name: the sequence, for the message.
+        owner: ``the ground truth`` or ``the prediction``.
+        frames: (N,).
+        ids: (N,); negative ones may repeat.
+        intake: what to do.
+        groups: (N,) such as classes, within which ids must be unique; all rows by default.
+
+    Returns:
+        (N,) mask of the rows to keep.
+    """
+    keep = np.ones(len(ids), np.bool_)
+    groups = np.zeros(len(ids), np.int64) if groups is None else groups
+    order = np.lexsort((ids, groups, frames))
+    f, g, i = frames[order], groups[order], ids[order]
+    same = (f[1:] == f[:-1]) & (g[1:] == g[:-1]) & (i[1:] == i[:-1]) & (i[1:] >= 0)
+    for place in np.flatnonzero(same) + 1:
+        intake.refuse(
+            "row with an id that its frame already has",
+            f"sequence {name}, frame {int(f[place])}: {owner} has track id {int(i[place])} more than once",
+        )
+        keep[order[place]] = False
+    return keep

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from perception.evaluation.intake import Intake
 from perception.evaluation.kitti_rows import KITTI_CLASSES, KittiRows, kitti_class_id
 from perception.evaluation.tracking_amota import AmotaSequence
-from perception.evaluation.tracking_data import TrackingSequence, frame_pairs
-from perception.kernels.evaluation import box_overlaps, inside_any, unique_matches
+from perception.evaluation.tracking_data import TrackingSequence, first_of_each_id, frame_pairs
+from perception.kernels.evaluation import unique_matches
+from perception.kernels.frame_overlaps import box_overlaps, inside_any
 from perception.kernels.rotated_iou import paired_overlap_3d
 
 __all__ = ["NEIGHBOURS", "amota_sequence", "drop_duplicate_ids", "kitti_sequence", "pair_similarity"]
@@ -45,21 +46,9 @@ def drop_duplicate_ids(rows: KittiRows, name: str, owner: str, intake: Intake) -
         owner: ``the ground truth`` or ``the prediction``.
         intake: what to do.
     """
-    order = np.lexsort((rows.track_ids, rows.class_ids, rows.frames))
-    frames, classes, ids = rows.frames[order], rows.class_ids[order], rows.track_ids[order]
-    same = (frames[1:] == frames[:-1]) & (classes[1:] == classes[:-1]) & (ids[1:] == ids[:-1]) & (ids[1:] >= 0)
-    same &= classes[1:] != _DONT_CARE
-    if not same.any():
-        return rows
-    keep = np.ones(len(rows), bool)
-    for place in np.flatnonzero(same) + 1:
-        intake.refuse(
-            "row with an id that its frame already has",
-            f"sequence {name}, frame {int(frames[place])}: {owner} has track id {int(ids[place])} of class "
-            f"{KITTI_CLASSES[int(classes[place])]} more than once",
-        )
-        keep[order[place]] = False
-    return rows.select(keep)
+    ids = np.where(rows.class_ids == _DONT_CARE, -1, rows.track_ids)
+    keep = first_of_each_id(name, owner, rows.frames, ids, intake, rows.class_ids)
+    return rows if keep.all() else rows.select(keep)
 
 
 def pair_similarity(gt: KittiRows, pred: KittiRows, frame_count: int, space: str) -> Float64Array:

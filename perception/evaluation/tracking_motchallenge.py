@@ -14,9 +14,10 @@ from perception.errors import InputFormatError
 from perception.evaluation.intake import Intake
 from perception.evaluation.readers_text import read_table
 from perception.evaluation.tracking import SequenceScores, TrackingReport, score_sequences
-from perception.evaluation.tracking_data import TrackingSequence
+from perception.evaluation.tracking_data import TrackingSequence, first_of_each_id
 from perception.files import write_text_atomic
-from perception.kernels.evaluation import box_overlaps, unique_matches
+from perception.kernels.evaluation import unique_matches
+from perception.kernels.frame_overlaps import box_overlaps
 
 __all__ = ["MotRows", "evaluate_motchallenge_folder", "mot_sequence", "read_mot_file", "write_mot_file"]
 
@@ -168,7 +169,7 @@ def evaluate_motchallenge_folder(
         files = {name: files[name] for name in sequences}
     loaded = []
     for name, gt_path in files.items():
-        gt = read_mot_file(gt_path, intake)
+        gt = _unique(read_mot_file(gt_path, intake), name, "the ground truth", intake)
         pred = _read_prediction(pred_dir / f"{name}.txt", name, intake)
         frame_count = _length(gt_path, gt)
         outside = pred.frames >= frame_count
@@ -180,11 +181,17 @@ def evaluate_motchallenge_folder(
                 int(outside.sum()),
             )
             pred = pred.select(~outside)
+        pred = _unique(pred, name, "the prediction", intake)
         loaded.append(mot_sequence(gt, pred, frame_count, name, benchmark))
     scores = score_sequences(loaded)
     combined = SequenceScores.combine(list(scores.values())).metrics()
     metrics = {f"pedestrian/{metric}": value for metric, value in combined.items()}
     return TrackingReport(metrics, {"pedestrian": scores}, notes=intake.summary())
+
+
+def _unique(rows: MotRows, name: str, owner: str, intake: Intake) -> MotRows:
+    keep = first_of_each_id(name, owner, rows.frames, rows.track_ids, intake)
+    return rows if keep.all() else rows.select(keep)
 
 
 def _read_prediction(path: Path, name: str, intake: Intake) -> MotRows:

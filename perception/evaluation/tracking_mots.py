@@ -21,7 +21,7 @@ from perception.evaluation.tracking import (
     pair_sequences,
     score_sequences,
 )
-from perception.evaluation.tracking_data import TrackingSequence
+from perception.evaluation.tracking_data import TrackingSequence, first_of_each_id
 from perception.kernels.evaluation import unique_matches
 
 __all__ = ["MOTS_CLASSES", "MotsRows", "evaluate_mots_folder", "mots_sequence", "read_mots_file"]
@@ -48,6 +48,11 @@ class MotsRows:
     track_ids: npt.NDArray[np.int64]
     class_ids: npt.NDArray[np.int64]
     masks: list[Rle]
+
+    def select(self, keep: npt.NDArray[np.bool_]) -> MotsRows:
+        """The rows whose mask is True."""
+        masks = [mask for mask, kept in zip(self.masks, keep, strict=True) if kept]
+        return MotsRows(self.frames[keep], self.track_ids[keep], self.class_ids[keep], masks)
 
 
 def read_mots_file(path: Path, intake: Intake) -> MotsRows:
@@ -184,6 +189,8 @@ def evaluate_mots_folder(
         gt = read_mots_file(files.gt, intake)
         frame_count = int(gt.frames[-1]) + 1 if len(gt.frames) else 0
         pred = none if files.pred is None else _within(read_mots_file(files.pred, intake), frame_count, files, intake)
+        gt = _unique(gt, files.name, "the ground truth", intake)
+        pred = _unique(pred, files.name, "the prediction", intake)
         _refuse_overlaps(gt, files.name, "the ground truth", tools)
         _refuse_overlaps(pred, files.name, "the prediction", tools)
         loaded.append((files.name, gt, pred, frame_count))
@@ -209,6 +216,10 @@ def _within(rows: MotsRows, frame_count: int, files: SequenceFiles, intake: Inta
         f"truth ends with frame {frame_count - 1}",
         int(outside.sum()),
     )
-    keep = ~outside
-    masks = [mask for mask, kept in zip(rows.masks, keep, strict=True) if kept]
-    return MotsRows(rows.frames[keep], rows.track_ids[keep], rows.class_ids[keep], masks)
+    return rows.select(~outside)
+
+
+def _unique(rows: MotsRows, name: str, owner: str, intake: Intake) -> MotsRows:
+    ids = np.where(rows.class_ids == IGNORE_CLASS, -1, rows.track_ids)
+    keep = first_of_each_id(name, owner, rows.frames, ids, intake)
+    return rows if keep.all() else rows.select(keep)

@@ -1,4 +1,4 @@
-"""Matching loops of the tracking metrics: per-frame IoU, KITTI's ignore rules, HOTA, CLEAR and AB3DMOT's counts.
+"""Matching loops of the tracking metrics: one-to-one matches, HOTA, CLEAR and AB3DMOT's counts.
 
 Frames lie one after the other in flat arrays; ``starts`` (F + 1) says where each begins. The similarity of frame ``f``
 is the row-major block of (ground truth, prediction) pairs that begins at ``pair_starts[f]``.
@@ -19,11 +19,8 @@ from numba import njit
 
 __all__ = [
     "amota_frames",
-    "box_overlaps",
     "clear_frames",
-    "count_switches",
     "hota_matches",
-    "inside_any",
     "unique_matches",
 ]
 
@@ -44,13 +41,6 @@ def _i64(array: npt.ArrayLike) -> Int64Array:
 
 def _bool(array: npt.ArrayLike) -> BoolArray:
     return np.require(array, np.bool_, ("C", "W"))
-
-
-def _boxes(name: str, array: npt.ArrayLike) -> Float64Array:
-    boxes = _f64(array)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"{name} must be (N, 4) but got shape {boxes.shape}")
-    return boxes
 
 
 def _check_frames(gt_starts: Int64Array, pred_starts: Int64Array, pair_starts: Int64Array, pairs: int) -> None:
@@ -126,74 +116,6 @@ def _assign(cost: Float64Array) -> Int64Array:
             if row == start:
                 break
     return row_of_col if flipped else col_of_row
-
-
-@njit("f8[::1](f8[:,::1],i8[::1],f8[:,::1],i8[::1])", cache=True, nogil=True)
-def _box_overlaps(gt: Float64Array, gt_starts: Int64Array, pred: Float64Array, pred_starts: Int64Array) -> Float64Array:
-    total = 0
-    for f in range(len(gt_starts) - 1):
-        total += (gt_starts[f + 1] - gt_starts[f]) * (pred_starts[f + 1] - pred_starts[f])
-    out = np.zeros(total)
-    k = 0
-    for f in range(len(gt_starts) - 1):
-        for i in range(gt_starts[f], gt_starts[f + 1]):
-            area_i = (gt[i, 2] - gt[i, 0]) * (gt[i, 3] - gt[i, 1])
-            for j in range(pred_starts[f], pred_starts[f + 1]):
-                width = min(gt[i, 2], pred[j, 2]) - max(gt[i, 0], pred[j, 0])
-                height = min(gt[i, 3], pred[j, 3]) - max(gt[i, 1], pred[j, 1])
-                if width > 0.0 and height > 0.0:
-                    area_j = (pred[j, 2] - pred[j, 0]) * (pred[j, 3] - pred[j, 1])
-                    inter = width * height
-                    union = area_i + area_j - inter
-                    if area_i > EPS and area_j > EPS and union > EPS:
-                        out[k] = inter / union
-                k += 1
-    return out
-
-
-def box_overlaps(
-    gt_boxes: npt.ArrayLike, gt_starts: npt.ArrayLike, pred_boxes: npt.ArrayLike, pred_starts: npt.ArrayLike
-) -> Float64Array:
-    """IoU of every ground truth with every prediction of its frame, flat.
-
-    Args:
-        gt_boxes: (G, 4) x1, y1, x2, y2, frames one after the other.
-        gt_starts: (F + 1) where each frame begins in ``gt_boxes``.
-        pred_boxes: (P, 4).
-        pred_starts: (F + 1).
-    """
-    result: Float64Array = _box_overlaps(
-        _boxes("gt_boxes", gt_boxes), _i64(gt_starts), _boxes("pred_boxes", pred_boxes), _i64(pred_starts)
-    )
-    return result
-
-
-@njit("b1[::1](f8[:,::1],i8[::1],f8[:,::1],i8[::1],f8)", cache=True, nogil=True)
-def _inside_any(
-    boxes: Float64Array, starts: Int64Array, regions: Float64Array, region_starts: Int64Array, least: float
-) -> BoolArray:
-    out = np.zeros(len(boxes), np.bool_)
-    for f in range(len(starts) - 1):
-        for i in range(starts[f], starts[f + 1]):
-            area = (boxes[i, 2] - boxes[i, 0]) * (boxes[i, 3] - boxes[i, 1])
-            if area <= EPS:
-                continue
-            for j in range(region_starts[f], region_starts[f + 1]):
-                width = min(boxes[i, 2], regions[j, 2]) - max(boxes[i, 0], regions[j, 0])
-                height = min(boxes[i, 3], regions[j, 3]) - max(boxes[i, 1], regions[j, 1])
-                if width > 0.0 and height > 0.0 and width * height / area > least:
-                    out[i] = True
-                    break
-    return out
-
-
-def inside_any(
-    boxes: npt.ArrayLike, starts: npt.ArrayLike, regions: npt.ArrayLike, region_starts: npt.ArrayLike, least: float
-) -> BoolArray:
-    """(N,) whether more than ``least`` of a box's area lies in one region of its frame."""
-    return np.asarray(
-        _inside_any(_boxes("boxes", boxes), _i64(starts), _boxes("regions", regions), _i64(region_starts), float(least))
-    )
 
 
 @njit("i8[::1](i8[::1],i8[::1],i8[::1],f8[::1],f8,f8)", cache=True, nogil=True)
@@ -522,68 +444,3 @@ def amota_frames(
         float(threshold),
     )
     return result
-
-
-@njit("i8[::1](i8[::1],i8[::1],b1[::1])", cache=True, nogil=True)
-def _count_switches(starts: Int64Array, pred_ids: Int64Array, ignored: BoolArray) -> Int64Array:
-    # identity switches, fragments, mostly tracked, partly tracked, mostly lost, trajectories ignored throughout
-    out = np.zeros(6, np.int64)
-    for k in range(len(starts) - 1):
-        s0, s1 = starts[k], starts[k + 1]
-        length = s1 - s0
-        ignored_count = 0
-        matched_any = False
-        for i in range(s0, s1):
-            ignored_count += ignored[i]
-            matched_any = matched_any or pred_ids[i] != -1
-        if ignored_count == length:
-            out[5] += 1
-            continue
-        if not matched_any:
-            out[4] += 1
-            continue
-        last = pred_ids[s0]
-        tracked = 1 if pred_ids[s0] >= 0 else 0
-        for i in range(s0 + 1, s1):
-            if ignored[i]:
-                last = -1
-                continue
-            here, before = pred_ids[i], pred_ids[i - 1]
-            if last != here and last != -1 and here != -1 and before != -1:
-                out[0] += 1
-            if i < s1 - 1 and before != here and last != -1 and here != -1 and pred_ids[i + 1] != -1:
-                out[1] += 1
-            if here != -1:
-                tracked += 1
-                last = here
-        end = s1 - 1
-        if (
-            length > 1
-            and pred_ids[end - 1] != pred_ids[end]
-            and last != -1
-            and pred_ids[end] != -1
-            and not ignored[end]
-        ):
-            out[1] += 1
-        share = tracked / (length - ignored_count)
-        if share > 0.8:
-            out[2] += 1
-        elif share < 0.2:
-            out[4] += 1
-        else:
-            out[3] += 1
-    return out
-
-
-def count_switches(starts: npt.ArrayLike, pred_ids: npt.ArrayLike, ignored: npt.ArrayLike) -> Int64Array:
-    """KITTI's and AB3DMOT's count over ground-truth trajectories that lie one after the other.
-
-    Args:
-        starts: (K + 1) where each trajectory begins.
-        pred_ids: (G,) predicted id matched in each of its frames, -1 for none.
-        ignored: (G,) whether that frame does not count.
-
-    Returns:
-        (6,) identity switches, fragments, mostly tracked, partly tracked, mostly lost, ignored in every frame.
-    """
-    return np.asarray(_count_switches(_i64(starts), _i64(pred_ids), _bool(ignored)))

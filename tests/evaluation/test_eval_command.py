@@ -65,7 +65,7 @@ BAD_TRACKING = {
     "half a frame": (PRED_ROW.replace("0 1", "0.5 1", 1), r"0000.txt:1: the frame must be a whole number"),
     "duplicated id": (
         f"{PRED_ROW}\n{PRED_ROW}",
-        r"sequence 0000, frame 0: the prediction has track id 1 of class Car more than once",
+        r"sequence 0000, frame 0: the prediction has track id 1 more than once",
     ),
 }
 

@@ -14,7 +14,8 @@ from perception.evaluation.tracking_clear import clear
 from perception.evaluation.tracking_data import TrackingSequence, frame_pairs
 from perception.evaluation.tracking_hota import ALPHAS, hota
 from perception.evaluation.tracking_identity import identity
-from perception.kernels.evaluation import _assign, box_overlaps, count_switches, inside_any
+from perception.kernels.evaluation import _assign
+from perception.kernels.frame_overlaps import box_overlaps, count_switches, inside_any
 
 
 def random_frames(seed, frames=25, objects=6):
