@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.evaluation.detection import DetectionReport
+from perception.evaluation.detection_curve import DetectionCurve
 from perception.evaluation.kitti_rows import KITTI_CLASSES, KittiRows
 from perception.evaluation.latency import LatencyReport
 from perception.evaluation.map_layers import MapReport
@@ -18,6 +19,8 @@ from perception.evaluation.readers_images import read_image
 from perception.evaluation.segmentation import SegmentationReport, iou_of_classes
 from perception.evaluation.tracking import SequenceScores, TrackingReport
 from perception.evaluation.tracking_hota import ALPHAS
+from perception.kernels.evaluation import unique_matches
+from perception.kernels.frame_overlaps import box_overlaps
 
 __all__ = [
     "all_metrics",
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 WORST_FRAMES = 6
+CONFUSION_IOU = 0.5
 Image = npt.NDArray[np.uint8]
 
 
@@ -48,50 +52,97 @@ def detection_sections(report: DetectionReport, label_dir: Path, images: Path | 
         images: folder of ``FRAME.png`` or ``.jpg``; without it the pictures show boxes alone.
     """
     parts = []
-    heads = sorted({key.rsplit("/", 1)[0] for key in report.curves})
-    for head in heads:
+    for head in dict.fromkeys(key.rsplit("/", 1)[0] for key in report.curves):
         series = {}
         for difficulty in ("easy", "moderate", "hard"):
             curve = report.curves[f"{head}/{difficulty}"]
-            points, labels = curve.points(), max(1, int(curve.gt_counts.sum()))
-            series[difficulty] = (points[:, 1] / labels, points[:, 1] / np.maximum(1, points[:, 1] + points[:, 2]))
-        parts.append(line_chart(head, series, "recall", "precision", x_range=(0.0, 1.0), y_range=(0.0, 1.0)))
+            points, labels = curve.points(), int(curve.gt_counts.sum())
+            if labels:
+                found = np.maximum(1, points[:, 1] + points[:, 2])
+                series[difficulty] = (points[:, 1] / labels, points[:, 1] / found)
+        if series:
+            parts.append(line_chart(head, series, "recall", "precision", x_range=(0.0, 1.0), y_range=(0.0, 1.0)))
+    scores = _operating_scores(report)
     return [
         section("Precision and recall", *parts),
-        section("Worst frames", *_worst_frames(report, label_dir, images)),
+        section("Classes", _class_confusion(report, scores)),
+        section("Worst frames", *_worst_frames(report, scores, label_dir, images)),
     ]
 
 
-def _worst_frames(report: DetectionReport, label_dir: Path, images: Path | None) -> list[str]:
-    gt, det = report.gt, report.det
-    strict = [key for key in report.curves if "/2d@" in key and key.endswith("/moderate")]
-    missed = np.zeros(len(report.frame_names))
-    false = np.zeros(len(report.frame_names))
-    for key in strict[::2]:  # strict before loose
-        curve = report.curves[key]
+def _strict_curves(report: DetectionReport) -> dict[str, DetectionCurve]:
+    """The moderate 2D curve of each class at its strict overlap, which comes before the loose one."""
+    curves: dict[str, DetectionCurve] = {}
+    for key, curve in report.curves.items():
+        if "/2d@" in key and key.endswith("/moderate"):
+            curves.setdefault(key.split("/")[0], curve)
+    return curves
+
+
+def _operating_scores(report: DetectionReport) -> dict[str, float]:
+    """The score at which precision times recall is best, by class."""
+    scores = {}
+    for name, curve in _strict_curves(report).items():
         points = curve.points()
-        if not len(points):
-            missed += curve.gt_counts
-            continue
-        precision, recall = points[:, 1] / (points[:, 1] + points[:, 2] + 1e-9), points[:, 1]
-        best = points[int(np.argmax(precision * recall)), 0]
-        taken = curve.steps[:, 0] >= best
-        found = np.bincount(curve.step_frames[taken], curve.steps[taken, 1], len(missed))
-        missed += curve.gt_counts - found
-        false += np.bincount(curve.step_frames[taken], curve.steps[taken, 2], len(missed))
-    order = np.argsort(-(missed + false), kind="stable")[:WORST_FRAMES]
-    return [
-        picture(
-            _boxes_picture(
-                gt.select(gt.frames == f), det.select(det.frames == f), _image(images, report.frame_names[f])
-            ),
-            f"frame {report.frame_names[f]}: {missed[f]:.0f} missed, {false[f]:.0f} false (2D, moderate, at the score "
-            "of the best precision times recall); labels green, detections orange",
-            _image_path(images, report.frame_names[f]) or label_dir / f"{report.frame_names[f]}.txt",
+        if len(points):
+            quality = points[:, 1] ** 2 / np.maximum(1, points[:, 1] + points[:, 2])
+            scores[name] = float(points[int(np.argmax(quality)), 0])
+    return scores
+
+
+def _class_confusion(report: DetectionReport, scores: dict[str, float]) -> str:
+    """Which class labels are detected as, whatever their difficulty, at the operating scores."""
+    frame_count = len(report.frame_names)
+    gt = report.gt.select(report.gt.class_ids != KITTI_CLASSES.index("DontCare"))
+    least = np.array([scores.get(name, np.inf) for name in KITTI_CLASSES])
+    det = report.det.select(report.det.scores >= least[report.det.class_ids])
+    gt_starts, det_starts = gt.starts(frame_count), det.starts(frame_count)
+    pair_starts = np.concatenate([[0], np.cumsum(np.diff(gt_starts) * np.diff(det_starts))])
+    overlaps = box_overlaps(gt.boxes_xyxy, gt_starts, det.boxes_xyxy, det_starts)
+    gt_of_det = unique_matches(gt_starts, det_starts, pair_starts, overlaps, CONFUSION_IOU)
+    count = len(KITTI_CLASSES)
+    table = np.zeros((count, count + 1))
+    matched = gt_of_det >= 0
+    np.add.at(table, (gt.class_ids[gt_of_det[matched]], det.class_ids[matched]), 1)
+    missed = np.ones(len(gt), bool)
+    missed[gt_of_det[matched]] = False
+    np.add.at(table[:, count], gt.class_ids[missed], 1)
+    rows = np.flatnonzero(table.sum(axis=1) > 0).tolist()
+    columns = [*[k for k, name in enumerate(KITTI_CLASSES) if name in scores], count]
+    names = [*KITTI_CLASSES, "missed"]
+    return matrix(
+        f"share of each labelled class, %; matched one to one at image IoU {CONFUSION_IOU:g}, at the scores "
+        + ", ".join(f"{name} {score:.3g}" for name, score in scores.items()),
+        table[rows][:, columns],
+        [names[k] for k in rows],
+        [names[k] for k in columns],
+    )
+
+
+def _worst_frames(report: DetectionReport, scores: dict[str, float], label_dir: Path, images: Path | None) -> list[str]:
+    missed, false = np.zeros(len(report.frame_names)), np.zeros(len(report.frame_names))
+    for name, curve in _strict_curves(report).items():
+        taken = curve.steps[:, 0] >= scores.get(name, np.inf)
+        frames, added = curve.step_frames[taken], curve.steps[taken]
+        missed += curve.gt_counts - np.bincount(frames, added[:, 1], len(missed))
+        false += np.bincount(frames, added[:, 2], len(missed))
+    least = np.array([scores.get(name, np.inf) for name in KITTI_CLASSES])
+    det = report.det.select(report.det.scores >= least[report.det.class_ids])
+    pictures = []
+    for f in np.argsort(-(missed + false), kind="stable")[:WORST_FRAMES].tolist():
+        if missed[f] + false[f] == 0:
+            break
+        name = report.frame_names[f]
+        gt_here, det_here = report.gt.select(report.gt.frames == f), det.select(det.frames == f)
+        pictures.append(
+            picture(
+                _boxes_picture(gt_here, det_here, _image(images, name)),
+                f"frame {name}: {missed[f]:.0f} missed, {false[f]:.0f} false (2D, moderate, at the scores above); "
+                "labels green, detections orange",
+                _image_path(images, name) or label_dir / f"{name}.txt",
+            )
         )
-        for f in order.tolist()
-        if missed[f] + false[f] > 0
-    ]
+    return pictures
 
 
 def _image_path(images: Path | None, name: str) -> Path | None:
@@ -143,13 +194,16 @@ def tracking_sections(report: TrackingReport) -> list[str]:
             if len(a.recalls)
         ]
         sections.append(section("MOTA over recall", *parts))
+    whole = ("IDSW", "Frag", "FP", "FN")
     shown = ("HOTA", "DetA", "AssA", "MOTA", "MOTP", "IDF1", "IDSW", "Frag", "FP", "FN")
     for key, scores in report.sequences.items():
         rows = []
         # the worst first
         for name, score in sorted(scores.items(), key=lambda item: item[1].metrics()["HOTA"]):
+            if not score.clear.tp + score.clear.fn + score.clear.fp:
+                continue
             metrics = score.metrics()
-            rows.append((name, [f"{metrics[m]:.2f}" for m in shown]))
+            rows.append((name, [f"{metrics[m]:.{0 if m in whole else 2}f}" for m in shown]))
         sections.append(section(f"{key} by sequence, worst first", metric_table(rows, ["sequence", *shown])))
     return sections
 

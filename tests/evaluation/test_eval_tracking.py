@@ -61,9 +61,7 @@ def test_permuting_ids_changes_nothing(seed):
 def test_a_false_track_never_helps(seed):
     gt, pred, similarity = random_frames(seed)
     more_pred = [np.append(ids, 99) for ids in pred]
-    more = [
-        np.hstack([block.reshape(len(g), -1), np.zeros((len(g), 1))]) for g, block in zip(gt, similarity, strict=True)
-    ]
+    more = [np.hstack([block, np.zeros((len(g), 1))]) for g, block in zip(gt, similarity, strict=True)]
     before, after = metrics_of(gt, pred, similarity), metrics_of(gt, more_pred, more)
     for name in ("HOTA", "DetA", "MOTA", "MODA", "IDF1", "precision"):
         assert after[name] <= before[name] + 1e-9
