@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sim_data.generate import generate
+    from sim_data.drives import generate
     from sim_data.rigs import load_rig, rig_names
     from sim_data.scenario import list_scenarios
     from sim_data.simulation import SimFrame, stream
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["SimFrame", "generate", "list_scenarios", "load_rig", "rig_names", "stream"]
 
 _HOMES = {
-    "generate": "sim_data.generate", "load_rig": "sim_data.rigs", "rig_names": "sim_data.rigs", "list_scenarios": "sim_data.scenario",
+    "generate": "sim_data.drives", "load_rig": "sim_data.rigs", "rig_names": "sim_data.rigs", "list_scenarios": "sim_data.scenario",
     "SimFrame": "sim_data.simulation", "stream": "sim_data.simulation",
 }  # fmt: skip
 

@@ -44,6 +44,18 @@ class Mesh:
         return points.min(axis=0), points.max(axis=0)
 
 
+def _cross(a: Array, b: Array) -> Array:
+    """Cross products of rows; ``np.cross`` is slow on the few rows of a small part."""
+    return np.stack(
+        [
+            a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1],
+            a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2],
+            a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0],
+        ],
+        axis=1,
+    )
+
+
 def affine_attributes(vertices: Array, values: Array) -> Array:
     """Affine functions that take the given values at the corners and do not change along the face normal.
 
@@ -56,7 +68,7 @@ def affine_attributes(vertices: Array, values: Array) -> Array:
     """
     first = vertices[:, 1] - vertices[:, 0]
     second = vertices[:, 2] - vertices[:, 0]
-    normal = np.cross(first, second)
+    normal = _cross(first, second)
     frame = np.stack([first, second, normal], axis=1)
     tiny = np.linalg.norm(normal, axis=1) < 1e-12
     frame[tiny] = np.eye(3)
@@ -92,14 +104,15 @@ class MeshBuilder:
     ) -> None:
         """Adds (T, 3, 3) triangles with (T, 3, 2) texture coordinates and (T, 3, 3) normals (default: flat)."""
         triangles = np.asarray(vertices, dtype=np.float64).reshape(-1, 3, 3)
-        cross = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-        keep = np.linalg.norm(cross, axis=1) > 1e-10
+        cross = _cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+        length = np.sqrt((cross * cross).sum(axis=1, keepdims=True))
+        keep = length[:, 0] > 1e-10
         count = int(keep.sum())
         if count == 0:
             return
-        triangles, cross = triangles[keep], cross[keep]
+        triangles, cross, length = triangles[keep], cross[keep], length[keep]
         if normals is None:
-            flat = cross / np.linalg.norm(cross, axis=1, keepdims=True)
+            flat = cross / length
             smooth = np.repeat(flat[:, None], 3, axis=1)
         else:
             smooth = np.asarray(normals, dtype=np.float64).reshape(-1, 3, 3)[keep]

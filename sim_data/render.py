@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -115,12 +116,9 @@ class Renderer:
         self.library = library
         self.light = light
         self.lamps = lamps
-        rng = np.random.default_rng([seed, 7])
-        self.textures = make_textures(rng)
-        self.masks = make_masks(rng)
+        self.textures, self.masks, self.grain = _images(seed)
         self.paints = np.ascontiguousarray(np.stack(paints))
         self.cars = np.ascontiguousarray(car_table())
-        self.grain = rng.standard_normal((256, 256, 3)).astype(np.float32)
         self.coarse = np.arange(len(library.meshes))
         for fine, rough in coarse.items():
             self.coarse[fine] = rough
@@ -354,6 +352,13 @@ class Renderer:
         bright = np.minimum(np.maximum(small - 1.1, 0.0), 6.0)
         soft = 0.10 * cv2.GaussianBlur(bright, (0, 0), 2.0) + 0.05 * cv2.GaussianBlur(bright, (0, 0), 7.0)
         return np.ascontiguousarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+@lru_cache(maxsize=2)
+def _images(seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Textures, masks and noise of a seed."""
+    rng = np.random.default_rng([seed, 7])
+    return make_textures(rng), make_masks(rng), rng.standard_normal((256, 256, 3)).astype(np.float32)
 
 
 def _tone_curve() -> npt.NDArray[np.float32]:

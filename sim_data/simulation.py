@@ -42,7 +42,7 @@ class SimFrame:
         velocity_world: (3,) m/s; ``acceleration_ego`` (3,) m/s2; ``turn_rate_radps`` about ego z.
         pictures: by camera name.
         points_ego: (P, 4) f32, or None without a lidar.
-        objects: every object within 150 m.
+        objects: every object of the world.
         truth: by camera name, one row per object in front of it.
     """
 
@@ -177,16 +177,9 @@ class Simulation:
         )
 
     def _objects(self, now: _Moment, following: _Moment, dt_s: float) -> list[SceneObject]:
-        place = now.world_SE3_ego.translation
-        found = [
-            item
-            for item in self.world.objects
-            if abs(item.position[0] - place[0]) < 150 and abs(item.position[1] - place[1]) < 150
-        ]
+        found = list(self.world.objects)
         for k, name in enumerate(self._classes):
             x, y, z = (float(v) for v in now.position[k])
-            if abs(x - place[0]) > 150 or abs(y - place[1]) > 150:
-                continue
             low, high = self.world.boxes[int(now.mesh[k])]
             velocity = (following.position[k] - now.position[k]) / dt_s
             found.append(
@@ -219,11 +212,14 @@ class Simulation:
     def _frame(self, now: _Moment, following: _Moment, dt_s: float) -> SimFrame:
         scene = self._scene(now, following)
         objects = self._objects(now, following, dt_s)
+        place = now.world_SE3_ego.translation
         footprints = np.array(
             [
                 (*item.position[:2], item.yaw, item.high[0] - item.low[0], item.high[1] - item.low[1])
                 for item in objects
                 if item.object_class in ("car", "van", "truck", "bus", "pedestrian", "cyclist", "bicycle")
+                and abs(item.position[0] - place[0]) < 80
+                and abs(item.position[1] - place[1]) < 80
             ]
         ).reshape(-1, 5)
         rng = np.random.default_rng([self.seed, 9, self._index])

@@ -19,12 +19,13 @@ from sim_data.world import SceneObject
 __all__ = ["ObjectTruth", "TruthFinder"]
 
 Array = npt.NDArray[np.float64]
+_HIDDEN_RANGE_M = 130.0  # objects that nothing is seen of are listed up to here
 _ALONE_PX = 96  # an object's lone silhouette is counted on a grid at most this wide
 
 
 @dataclass(slots=True, eq=False)
 class ObjectTruth:
-    """Objects whose full box meets a picture, one row each.
+    """Objects whose full box meets a picture, one row each: all that are seen, and hidden ones up to 130 m.
 
     Attributes:
         objects: the objects.
@@ -75,11 +76,10 @@ class TruthFinder:
         cam_SE3_world = world_SE3_cam.inverse()
         rows: list[SceneObject] = []
         full, visible, counts, shares, truncated = [], [], [], [], []
-        for item in objects:
+        for item in self._in_view(objects, camera, cam_SE3_world):
+            far = item.instance >= len(pixels) or pixels[item.instance] == 0
             place = cam_SE3_world @ SE3.from_yaw(item.yaw, item.position)
-            centre = place.translation
-            reach = float(np.linalg.norm(np.maximum(np.abs(item.low), np.abs(item.high))))
-            if centre[2] < -reach or centre[2] > 130.0:
+            if far and place.translation[2] > _HIDDEN_RANGE_M:
                 continue
             hull = place.apply(self._hull(item.mesh))
             if hull[:, 2].max() < 0.3:
@@ -109,6 +109,24 @@ class TruthFinder:
             rows, np.array(full).reshape(-1, 4), np.array(visible).reshape(-1, 4), np.array(counts, np.int64),
             np.array(shares), np.array(truncated),
         )  # fmt: skip
+
+    def _in_view(
+        self, objects: list[SceneObject], camera: PinholeCamera, cam_SE3_world: SE3
+    ) -> list[SceneObject]:
+        """Objects whose bounding sphere may meet the picture."""
+        if not objects:
+            return []
+        place = cam_SE3_world.apply(np.array([item.position for item in objects]))
+        corner = np.maximum(np.abs([item.low for item in objects]), np.abs([item.high for item in objects]))
+        reach = np.linalg.norm(corner, axis=1)
+        seen = place[:, 2] > -reach
+        for axis, low, high in (
+            (0, -camera.cx_px / camera.fx_px, (camera.width_px - camera.cx_px) / camera.fx_px),
+            (1, -camera.cy_px / camera.fy_px, (camera.height_px - camera.cy_px) / camera.fy_px),
+        ):
+            seen &= (place[:, axis] - low * place[:, 2]) / np.hypot(1, low) > -reach
+            seen &= (place[:, axis] - high * place[:, 2]) / np.hypot(1, high) < reach
+        return [objects[k] for k in np.flatnonzero(seen)]
 
     def _share(self, item: SceneObject, camera: PinholeCamera, place: SE3, inside: Array, count: int) -> float:
         """Visible pixels over the pixels of the object drawn alone on a coarse grid over its box."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -133,8 +134,9 @@ class World:
     )
 
     @classmethod
+    @lru_cache(maxsize=2)
     def build(cls, scenario: Scenario, seed: int) -> World:
-        """Builds the world of a scenario and a seed."""
+        """The world of a scenario and a seed; nobody changes it once it is built."""
         from sim_data.roadside import furnish
 
         rng = np.random.default_rng([seed, 1])

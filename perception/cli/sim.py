@@ -34,7 +34,7 @@ def sim_command(
     import time
 
     from perception.cli.console import progress_bar
-    from sim_data.generate import generate
+    from sim_data.drives import generate
 
     began = time.perf_counter()
     done = 0

@@ -1,0 +1,219 @@
+"""Truth against geometry: every kind of truth of a rendered drive must follow from the poses, or from another kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from perception.classes import SEMANTIC_CLASSES, SEMANTIC_OF_OBJECT
+from perception.geometry import SE3
+from sim_data.rigs import LidarSpec, PositioningSpec, Rig, load_rig
+from sim_data.scenario import load_scenario
+from sim_data.simulation import SimFrame, Simulation
+from sim_data.truth_map import class_raster, map_frame
+
+FRAMES = 6
+CAMERA = "image_02"
+_SURFACES = [SEMANTIC_CLASSES.index(name) for name in ("road", "sidewalk", "terrain", "lane marking", "building", "car")]
+
+
+@pytest.fixture(scope="module")
+def rig() -> Rig:
+    lidar = LidarSpec(1.73, tuple(np.linspace(2.0, -22.0, 20).tolist()), 0.6, 80.0, range_noise_m=0.0, drop_out=0.0)
+    return Rig("test", load_rig("train").cameras, lidar, PositioningSpec())
+
+
+@pytest.fixture(scope="module")
+def simulation(rig: Rig) -> Simulation:
+    return Simulation(load_scenario("city"), 1, rig, threads=1)
+
+
+@pytest.fixture(scope="module")
+def frames(simulation: Simulation) -> list[SimFrame]:
+    return list(simulation.frames(FRAMES))
+
+
+def _points_cam(frame: SimFrame, rig: Rig) -> np.ndarray:
+    camera, depth = rig.cameras[0], frame.pictures[CAMERA].depth_m
+    v, u = np.mgrid[: camera.height_px, : camera.width_px]
+    rays = np.stack([(u - camera.cx_px) / camera.fx_px, (v - camera.cy_px) / camera.fy_px, np.ones(u.shape)], axis=-1)
+    return rays * depth[..., None].astype(np.float64)
+
+
+def test_sky_is_where_there_is_no_depth(frames: list[SimFrame]) -> None:
+    for frame in frames:
+        picture = frame.pictures[CAMERA]
+        np.testing.assert_array_equal(np.isnan(picture.depth_m), picture.semantic == SEMANTIC_CLASSES.index("sky"))
+        assert picture.rgb.std() > 20
+
+
+def test_depth_of_the_ground_lies_on_the_ground(frames: list[SimFrame], rig: Rig) -> None:
+    for frame in frames:
+        world = (frame.world_SE3_ego @ rig.cameras[0].ego_SE3_cam).apply(_points_cam(frame, rig))
+        on_road = (frame.pictures[CAMERA].semantic == 0) & (frame.pictures[CAMERA].depth_m < 60)
+        assert on_road.sum() > 2000
+        assert np.abs(world[on_road][:, 2]).max() < 2e-3
+
+
+def test_flow_of_still_things_follows_from_depth_and_poses(frames: list[SimFrame], rig: Rig) -> None:
+    camera = rig.cameras[0]
+    for now, following in zip(frames, frames[1:], strict=False):
+        picture = now.pictures[CAMERA]
+        next_SE3_now = (following.world_SE3_ego @ camera.ego_SE3_cam).inverse() @ (now.world_SE3_ego @ camera.ego_SE3_cam)
+        still = (picture.instance == 0) & np.isfinite(picture.depth_m)
+        pixels = camera.project(next_SE3_now.apply(_points_cam(now, rig)[still]))
+        v, u = np.nonzero(still)
+        expected = pixels - np.stack([u, v], axis=1)
+        ahead = np.isfinite(expected).all(axis=1) & (np.abs(expected) < 200).all(axis=1)
+        np.testing.assert_allclose(picture.flow_px[still][ahead], expected[ahead], atol=5e-3)
+        assert ahead.mean() > 0.95
+
+
+def test_flow_of_moving_things_follows_from_their_own_motion(frames: list[SimFrame], rig: Rig) -> None:
+    camera = rig.cameras[0]
+    checked = 0
+    for now, following in zip(frames, frames[1:], strict=False):
+        later = {item.instance: item for item in following.objects}
+        for item in now.objects:
+            mask = now.pictures[CAMERA].instance == item.instance
+            if not item.moving or mask.sum() < 30 or item.instance not in later:
+                continue
+            object_SE3_cam = SE3.from_yaw(item.yaw, item.position).inverse() @ now.world_SE3_ego @ camera.ego_SE3_cam
+            moved = SE3.from_yaw(later[item.instance].yaw, later[item.instance].position)
+            cam_SE3_object = (following.world_SE3_ego @ camera.ego_SE3_cam).inverse() @ moved
+            pixels = camera.project((cam_SE3_object @ object_SE3_cam).apply(_points_cam(now, rig)[mask]))
+            v, u = np.nonzero(mask)
+            np.testing.assert_allclose(
+                now.pictures[CAMERA].flow_px[mask], pixels - np.stack([u, v], axis=1), atol=5e-3
+            )
+            checked += 1
+    assert checked >= FRAMES
+
+
+def test_pixels_of_an_object_lie_in_its_3d_box(frames: list[SimFrame], rig: Rig) -> None:
+    checked = set()
+    for frame in frames:
+        world = (frame.world_SE3_ego @ rig.cameras[0].ego_SE3_cam).apply(_points_cam(frame, rig))
+        for item in frame.objects:
+            mask = frame.pictures[CAMERA].instance == item.instance
+            if not mask.any():
+                continue
+            local = SE3.from_yaw(item.yaw, item.position).inverse().apply(world[mask])
+            # depth is held in 32 bits
+            assert (local > np.array(item.low) - 0.01).all() and (local < np.array(item.high) + 0.01).all()
+            wanted = SEMANTIC_CLASSES.index(SEMANTIC_OF_OBJECT[item.object_class])
+            assert (frame.pictures[CAMERA].semantic[mask] == wanted).all()
+            checked.add(item.instance)
+    assert len(checked) > 10
+
+
+def test_boxes_fit_the_masks_within_a_pixel(frames: list[SimFrame]) -> None:
+    free = 0
+    for frame in frames:
+        truth = frame.truth[CAMERA]
+        for k, item in enumerate(truth.objects):
+            if truth.pixels[k] == 0:
+                continue
+            ys, xs = np.nonzero(frame.pictures[CAMERA].instance == item.instance)
+            seen = np.array([xs.min(), ys.min(), xs.max(), ys.max()])
+            np.testing.assert_array_equal(truth.visible_xyxy[k], seen)
+            full = truth.full_xyxy[k]
+            assert (seen[:2] >= full[:2] - 1e-6).all() and (seen[2:] <= full[2:] + 1e-6).all()
+            whole = item.object_class in ("car", "van", "truck", "bus") and truth.truncation[k] == 0
+            # on a car of a few pixels, mirrors and bumpers fall between the pixel centres
+            if whole and truth.visible_share[k] > 0.999 and (full[2:] - full[:2]).min() > 8:
+                np.testing.assert_allclose(seen, full, atol=1.0)
+                free += 1
+    assert free >= 3
+
+
+def test_truncation_and_occlusion(frames: list[SimFrame], rig: Rig) -> None:
+    for frame in frames:
+        truth = frame.truth[CAMERA]
+        assert ((truth.truncation >= 0) & (truth.truncation < 1)).all()
+        assert ((truth.visible_share > 0) == (truth.pixels > 0)).all()
+        assert set(truth.occlusion.tolist()) <= {0, 1, 2, 3}
+        for k, item in enumerate(truth.objects):
+            inside = np.clip(truth.full_xyxy[k], 0, [415, 127, 415, 127])
+            kept = np.prod(inside[2:] - inside[:2]) / np.prod(truth.full_xyxy[k][2:] - truth.full_xyxy[k][:2])
+            assert truth.truncation[k] == pytest.approx(1 - kept), item
+
+
+def test_lidar_points_lie_on_the_surfaces_of_the_depth_image(frames: list[SimFrame], rig: Rig) -> None:
+    camera = rig.cameras[0]
+    errors, compared, hidden = [], 0, 0
+    for frame in frames:
+        assert frame.points_ego is not None
+        picture = frame.pictures[CAMERA]
+        points = camera.cam_SE3_ego.apply(frame.points_ego[:, :3])
+        pixels = camera.project(points)
+        inside = np.isfinite(pixels).all(axis=1) & (pixels >= 0).all(axis=1) & (pixels < [415, 127]).all(axis=1)
+        pixels, depth = pixels[inside], points[inside, 2]
+        u0, v0 = np.floor(pixels).astype(int).T
+        share_u, share_v = (pixels - np.floor(pixels)).T
+        corners = np.stack([picture.depth_m[v0 + j, u0 + i] for j in (0, 1) for i in (0, 1)]).astype(np.float64)
+        classes = np.stack([picture.semantic[v0 + j, u0 + i] for j in (0, 1) for i in (0, 1)])
+        instances = np.stack([picture.instance[v0 + j, u0 + i] for j in (0, 1) for i in (0, 1)])
+        inverse = 1.0 / corners
+        # inverse depth is linear on a plane, so its bilinear interpolation is exact there
+        bent = np.abs(inverse[0] + inverse[3] - inverse[1] - inverse[2])
+        surface = np.isin(classes, _SURFACES).all(axis=0) & (instances == instances[0]).all(axis=0)
+        surface &= bent < 1e-3 * inverse.mean(axis=0)
+        expected = 1.0 / (
+            (inverse[0] * (1 - share_u) + inverse[1] * share_u) * (1 - share_v)
+            + (inverse[2] * (1 - share_u) + inverse[3] * share_u) * share_v
+        )
+        behind = depth > expected + 0.25  # the lidar sits higher and looks over things
+        errors.append(np.abs(depth - expected)[surface & ~behind])
+        compared += int(surface.sum())
+        hidden += int((surface & behind).sum())
+    every = np.concatenate(errors)
+    assert len(every) > 3000
+    assert np.percentile(every, 99) < 0.05
+    assert hidden < 0.05 * compared
+
+
+def test_ids_never_swap(frames: list[SimFrame]) -> None:
+    known: dict[int, tuple[str, tuple[float, ...]]] = {}
+    previous: dict[int, np.ndarray] = {}
+    for frame in frames:
+        ids = [item.instance for item in frame.objects]
+        assert len(ids) == len(set(ids))
+        assert set(np.unique(frame.pictures[CAMERA].instance)) - {0} <= set(ids)
+        for item in frame.objects:
+            what = (item.object_class, (*item.low, *item.high))
+            assert known.setdefault(item.instance, what) == what
+            place = np.array(item.position)
+            if item.instance in previous:
+                step = float(np.linalg.norm(place - previous[item.instance]))
+                assert step < 3.5
+                assert item.moving or step == 0.0
+            previous[item.instance] = place
+
+
+def test_velocity_is_the_change_of_place(frames: list[SimFrame]) -> None:
+    for now, following in zip(frames, frames[1:], strict=False):
+        later = {item.instance: np.array(item.position) for item in following.objects}
+        for item in now.objects:
+            if item.instance in later:
+                step = (later[item.instance] - np.array(item.position)) * 10.0
+                np.testing.assert_allclose(item.velocity, step, atol=1e-6)
+
+
+def test_the_map_agrees_with_what_the_camera_sees(simulation: Simulation, frames: list[SimFrame], rig: Rig) -> None:
+    frame = frames[0]
+    world_SE3_map = map_frame(frame.world_SE3_ego)
+    low, cell_m = np.array([-5.0, -25.0]), 0.1
+    classes = class_raster(simulation.world, world_SE3_map, low, (500, 500), cell_m)
+    camera_points = _points_cam(frame, rig)
+    picture = frame.pictures[CAMERA]
+    ground = np.isin(picture.semantic, [SEMANTIC_CLASSES.index(n) for n in ("road", "sidewalk", "lane marking")])
+    ground &= picture.depth_m < 30
+    world = (frame.world_SE3_ego @ rig.cameras[0].ego_SE3_cam).apply(camera_points[ground])
+    spots = world_SE3_map.inverse().apply(world)[:, :2]
+    column, row = np.floor((spots - low) / cell_m).astype(int).T
+    kept = (column >= 0) & (row >= 0) & (column < 500) & (row < 500)
+    agree = classes[row[kept], column[kept]] == picture.semantic[ground][kept]
+    assert kept.sum() > 3000
+    # cells on the edge of a line or kerb have either class
+    assert agree.mean() > 0.97
