@@ -16,8 +16,8 @@ from numba import njit
 
 __all__ = [
     "AGE", "CLASS", "DETECTION", "EVIDENCE", "FLOATS", "HITS", "ID", "INTEGERS", "LOG_ODDS", "LOG_ODDS_SUM", "MISSED",
-    "PARAMETERS", "VX", "VY", "X", "Y", "boxes_of", "calibrate", "correct_ego", "image_boxes", "mark_pairs",
-    "pair_costs", "predict", "predict_ego", "shown", "to_world", "update",
+    "MISS_EVIDENCE", "PARAMETERS", "VX", "VY", "X", "Y", "boxes_of", "calibrate", "correct_ego", "image_boxes",
+    "mark_pairs", "pair_costs", "predict", "predict_ego", "shown", "to_world", "update",
 ]  # fmt: skip
 
 # columns of floats: mean and covariance in the plane, height, yaw, sizes and their variance, then what is believed
@@ -33,7 +33,7 @@ INTEGERS = 6
 (
     _POSITION_STD, _POSITION_STD_PER_M, _TRUST, _ACCELERATION_STD, _BIRTH_SPEED_STD, _NEWCOMER_LOG_DENSITY,
     _TAIL_DEGREES, _OVERLAP, _REACH, _YAW_STD, _YAW_RATE_STD, _SIZE_STD, _HEIGHT_STD, _CLIMB_STD, _SCORE_SCALE,
-    _SCORE_PER_M2, _SCORE_OFFSET, _MISS_EVIDENCE, _MAX_EVIDENCE, _DEATH_EVIDENCE, _MAX_COAST, _SHOW_EVIDENCE,
+    _SCORE_PER_M2, _SCORE_OFFSET, MISS_EVIDENCE, _MAX_EVIDENCE, _DEATH_EVIDENCE, _MAX_COAST, _SHOW_EVIDENCE,
     _SHOW_COAST, _SHOW_VISIBLE, _LENGTH_BONUS, _WIDTH_SHARE,
 ) = range(26)  # fmt: skip
 PARAMETERS = 26
@@ -167,7 +167,7 @@ def _ego_shift(floats, count, boxes, deviations, column_of_row, ego_x, ego_y, de
     """(2, 3): shift and turn of the vehicle that its prediction missed (m, m, rad), and their standard deviations.
 
     Robust least squares over the residuals of paired tracks: every pair pulls with the inverse of its variance, less
-    the further off it is (Student-t weights), against a ``prior`` (3,) of zero mean. The turn is about the vehicle itself.
+    the further off it is (Student-t weights), against a ``prior`` (3,) of zero mean. It turns about the vehicle itself.
     """
     out = np.zeros((2, 3))
     for _ in range(3):
@@ -363,7 +363,7 @@ def update(  # type: ignore[no-untyped-def]
         else:
             if misses_count:
                 integers[i, MISSED] += 1
-                s[EVIDENCE] -= own[_MISS_EVIDENCE]
+                s[EVIDENCE] -= own[MISS_EVIDENCE]
             if s[EVIDENCE] < own[_DEATH_EVIDENCE] or integers[i, MISSED] > own[_MAX_COAST]:
                 continue
         if kept != i:

@@ -148,6 +148,17 @@ class BoxTracker:
             paired[:, 1] = self._kept[paired[:, 1]]
         return paired
 
+    def live_ids(self) -> list[int]:
+        """Ids of every track that is kept, shown or not."""
+        return self._integers[: self._count, box_tracks.ID].tolist()  # type: ignore[no-any-return]
+
+    def keep_alive(self, track_ids: Int64Array) -> None:
+        """Tells of tracks that were seen by other means in this frame: their miss does not count."""
+        rows = np.flatnonzero(np.isin(self._integers[: self._count, box_tracks.ID], track_ids))
+        self._integers[rows, box_tracks.MISSED] = 0
+        classes = self._integers[rows, box_tracks.CLASS]
+        self._floats[rows, box_tracks.EVIDENCE] += self._parameters[classes, box_tracks.MISS_EVIDENCE]
+
     def _associate(self, boxes_world: Float64Array, classes: Int64Array, deviations: Float64Array) -> Int64Array:
         costs = box_tracks.pair_costs(
             self._floats, self._integers, self._count, boxes_world, classes, deviations, self._parameters

@@ -9,6 +9,8 @@ from perception.config import TrackingConfig
 from perception.errors import ConfigError
 from perception.roles import Tracker
 from perception.tracking.image_tracker import ImageTracker, ImageTrackerSettings
+from perception.tracking.settings import load_box_settings
+from perception.tracking.world_tracker import WorldTracker
 
 __all__ = ["TRACKERS", "make_tracker"]
 
@@ -65,10 +67,35 @@ def _ocsort(settings: TrackingConfig) -> Tracker:
     )
 
 
+def _world(settings: TrackingConfig) -> Tracker:
+    """This project's own: lifted detections in the world, the others in the image."""
+    return WorldTracker(load_box_settings("general"), _image_tracker(settings), settings.min_hits)
+
+
+def _image(settings: TrackingConfig) -> Tracker:
+    """Every part at once: weak detections, direction term, recovery, re-update."""
+    return _image_tracker(settings)
+
+
+def _image_tracker(settings: TrackingConfig) -> ImageTracker:
+    return ImageTracker(
+        ImageTrackerSettings(
+            high_score=settings.min_score,
+            low_score=min(0.1, settings.min_score),
+            birth_score=settings.min_score,
+            min_iou=settings.min_iou,
+            max_coast_frames=settings.max_coast_frames,
+            min_hits=settings.min_hits,
+        )
+    )
+
+
 TRACKERS: dict[str, Callable[[TrackingConfig], Tracker]] = {
     "sort": _sort,
     "bytetrack": _bytetrack,
     "ocsort": _ocsort,
+    "image": _image,
+    "world": _world,
 }
 
 

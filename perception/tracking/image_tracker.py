@@ -121,6 +121,15 @@ class ImageTracker:
             ages=integers[:, image_tracks.AGE],
         )
 
+    @property
+    def frames_seen(self) -> int:
+        """Frames since the start or ``reset``."""
+        return self._frames_seen
+
+    def live_ids(self) -> list[int]:
+        """Ids of every track that is kept, shown or not."""
+        return self._integers[: self._count, image_tracks.ID].tolist()  # type: ignore[no-any-return]
+
     def step(
         self,
         boxes_xyxy: npt.NDArray[np.float32],

@@ -1,0 +1,163 @@
+"""The pipeline's 3D tracker: lifted detections tracked as boxes in the world, the others in the image.
+
+A detection that could not be lifted first looks for a track that coasts: where it lies on that track's projected box it
+keeps the track alive, so that camera and lidar detections continue each other. What is left is tracked in the image,
+and such tracks carry a 3D box of score 0. Ids are shared by both kinds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from perception.classes import OBJECT_CLASSES
+from perception.geometry import SE3, PinholeCamera
+from perception.kernels import assignment
+from perception.kernels.boxes import iou_matrix
+from perception.tracking.box_tracker import BoxTracker, BoxTracks
+from perception.tracking.image_tracker import ImageTracker
+from perception.tracking.settings import BoxTrackerSettings
+from perception.types import Boxes3D, Detections, Frame, Tracks
+
+__all__ = ["WorldTracker"]
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+
+# a camera box on a coasting track's projection with this IoU is taken for the same object
+_SAME_OBJECT_IOU = 0.4
+
+
+class WorldTracker:
+    """Follows objects in the world; plays the ``Tracker`` role."""
+
+    def __init__(self, settings: BoxTrackerSettings, image_tracker: ImageTracker, min_hits: int) -> None:
+        self._boxes = BoxTracker(settings)
+        self._image = image_tracker
+        self._min_hits = min_hits
+        self._class_ids = np.array([OBJECT_CLASSES.index(name) for name in settings.class_names], np.int64)
+        self._row_of_class = np.full(len(OBJECT_CLASSES), -1, np.int64)
+        self._row_of_class[self._class_ids] = np.arange(len(self._class_ids))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all tracks and starts ids anew."""
+        self._boxes.reset()
+        self._image.reset()
+        # id here of the live tracks of either tracker
+        self._ids: dict[tuple[str, int], int] = {}
+        self._next_id = 1
+
+    def update(self, frame: Frame, detections: Detections, boxes3d: Boxes3D, world_SE3_ego: SE3) -> Tracks:
+        """Tracks after this frame, boxes in its pixels and in its ego frame."""
+        class_rows = self._row_of_class[detections.class_ids]
+        lifted = (boxes3d.scores > 0) & (class_rows >= 0) & (boxes3d.sizes_lwh > 0).all(axis=1)
+        rows_3d, rows_2d = np.flatnonzero(lifted), np.flatnonzero(~lifted)
+        boxes = np.concatenate(
+            [boxes3d.centers_ego[rows_3d], boxes3d.yaws[rows_3d, None], boxes3d.sizes_lwh[rows_3d]], axis=1
+        ).astype(np.float64)
+        projection, size = _projection(frame.camera)
+        tracked = self._boxes.step(
+            boxes, _log_odds(detections.scores[rows_3d]), class_rows[rows_3d], frame.timestamp_ns, world_SE3_ego,
+            projection, size,
+        )  # fmt: skip
+        detection_rows = _mapped(rows_3d, tracked.detection_rows)
+        if len(rows_2d) and projection is not None:
+            rows_2d = self._continue_coasting(tracked, detection_rows, detections, rows_2d)
+        shown = (tracked.ages >= self._min_hits) | (tracked.ages >= self._frames_seen())
+        image = self._image.track_boxes(
+            detections.boxes_xyxy[rows_2d], detections.scores[rows_2d], detections.class_ids[rows_2d],
+            frame.timestamp_ns,
+        )  # fmt: skip
+        return self._joined(tracked, detection_rows, shown, image, rows_2d, detections)
+
+    def _frames_seen(self) -> int:
+        return self._image.frames_seen + 1
+
+    def _continue_coasting(
+        self, tracked: BoxTracks, detection_rows: Int64Array, detections: Detections, rows_2d: Int64Array
+    ) -> Int64Array:
+        """Gives camera detections to the coasting tracks they lie on; returns the rows that are left."""
+        coasting = np.flatnonzero(detection_rows < 0)
+        costs = 1.0 - iou_matrix(
+            tracked.boxes_xyxy[coasting].astype(np.float32), detections.boxes_xyxy[rows_2d]
+        ).astype(np.float64)
+        classes = self._class_ids[tracked.class_rows[coasting]]
+        costs[classes[:, None] != detections.class_ids[rows_2d][None]] = np.inf
+        column = assignment.assign_gated(costs, 1.0 - _SAME_OBJECT_IOU)
+        found = column >= 0
+        detection_rows[coasting[found]] = rows_2d[column[found]]
+        self._boxes.keep_alive(tracked.track_ids[coasting[found]])
+        return np.delete(rows_2d, column[found])
+
+    def _joined(
+        self,
+        tracked: BoxTracks,
+        detection_rows: Int64Array,
+        shown: npt.NDArray[np.bool_],
+        image: Tracks,
+        rows_2d: Int64Array,
+        detections: Detections,
+    ) -> Tracks:
+        keep = np.flatnonzero(shown)
+        boxes_ego = tracked.boxes_ego[keep]
+        rows = detection_rows[keep]
+        seen = rows >= 0
+        boxes_xyxy = np.zeros((len(keep), 4), np.float32)
+        if len(tracked.boxes_xyxy):
+            boxes_xyxy[:] = tracked.boxes_xyxy[keep]
+        # the detector's own box is nearer to the object's outline than a projected cuboid
+        boxes_xyxy[seen] = detections.boxes_xyxy[rows[seen]]
+        probability = (1.0 / (1.0 + np.exp(-tracked.scores[keep]))).astype(np.float32)
+        none = Boxes3D.empty(len(image))
+        image_rows = _mapped(rows_2d, image.detection_rows)
+        return Tracks(
+            track_ids=self._shared_ids(tracked, keep, image),
+            boxes_xyxy=np.concatenate([boxes_xyxy, image.boxes_xyxy]),
+            boxes3d=Boxes3D(
+                np.concatenate([boxes_ego[:, :3].astype(np.float32), none.centers_ego]),
+                np.concatenate([boxes_ego[:, 4:].astype(np.float32), none.sizes_lwh]),
+                np.concatenate([boxes_ego[:, 3].astype(np.float32), none.yaws]),
+                np.concatenate([np.maximum(probability, np.float32(1e-6)), none.scores]),
+            ),
+            velocities=np.concatenate(
+                [np.pad(tracked.velocities_world[keep], ((0, 0), (0, 1))), np.zeros((len(image), 3))]
+            ).astype(np.float32),
+            scores=np.concatenate([probability, image.scores]),
+            class_ids=np.concatenate([self._class_ids[tracked.class_rows[keep]], image.class_ids]),
+            detection_rows=np.concatenate([rows, image_rows]),
+            ages=np.concatenate([tracked.ages[keep], image.ages]),
+        )
+
+    def _shared_ids(self, tracked: BoxTracks, keep: Int64Array, image: Tracks) -> Int64Array:
+        """One numbering for both kinds of track, kept as long as either tracker knows the track."""
+        keys = [("box", int(i)) for i in tracked.track_ids[keep]] + [("image", int(i)) for i in image.track_ids]
+        for key in keys:
+            if key not in self._ids:
+                self._ids[key] = self._next_id
+                self._next_id += 1
+        live = {("box", i) for i in self._boxes.live_ids()} | {("image", i) for i in self._image.live_ids()}
+        result = np.array([self._ids[key] for key in keys], np.int64)
+        self._ids = {key: value for key, value in self._ids.items() if key in live}
+        return result
+
+
+def _projection(camera: PinholeCamera | None) -> tuple[Float64Array | None, tuple[float, float]]:
+    if camera is None:
+        return None, (np.inf, np.inf)
+    cam_SE3_ego = camera.cam_SE3_ego
+    matrix = camera.matrix @ np.concatenate([cam_SE3_ego.rotation, cam_SE3_ego.translation[:, None]], axis=1)
+    return matrix, (float(camera.width_px), float(camera.height_px))
+
+
+def _mapped(rows: Int64Array, chosen: Int64Array) -> Int64Array:
+    """``rows[chosen]``, with -1 where nothing was chosen."""
+    result = np.full(len(chosen), -1, np.int64)
+    result[chosen >= 0] = rows[chosen[chosen >= 0]]
+    return result
+
+
+def _log_odds(scores: Float32Array) -> Float64Array:
+    probability = np.clip(scores.astype(np.float64), 1e-4, 1.0 - 1e-4)
+    return np.asarray(np.log(probability / (1.0 - probability)))
