@@ -174,7 +174,7 @@ def detection_command(
         return detection_samples(report)
 
     def sections() -> list[str]:
-        from perception.evaluation.pages import detection_sections
+        from perception.evaluation.pages_detection import detection_sections
 
         return detection_sections(report, gt, images)
 
@@ -192,6 +192,7 @@ def tracking_command(
         str, typer.Option("--space", help="2d, 3d or 2d,3d; auto takes 3d too where all results have 3D boxes.")
     ] = "auto",
     benchmark: Annotated[str, typer.Option("--benchmark", help="MOT15, MOT16, MOT17 or MOT20.")] = "MOT17",
+    images: Annotated[Path | None, typer.Option("--images", help="Folder image_02 for the page's pictures.")] = None,
     only: Only = None,
     json_file: Json = None,
     html_file: Html = None,
@@ -235,7 +236,7 @@ def tracking_command(
     def sections() -> list[str]:
         from perception.evaluation.pages import tracking_sections
 
-        return tracking_sections(report)
+        return tracking_sections(report, images)
 
     meta = {"gt": str(gt), "pred": str(pred), "format": format_name}
     _finish("tracking", report, tracking_table(report.metrics), meta=meta, intake=intake, samples=samples,

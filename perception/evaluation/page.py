@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["document", "line_chart", "matrix", "metric_table", "picture", "section"]
+__all__ = ["document", "folded", "line_chart", "matrix", "metric_table", "picture", "section"]
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -57,6 +57,11 @@ def document(title: str, lead: str, notes: Sequence[str], sections: Sequence[str
 def section(title: str, *parts: str) -> str:
     """A heading with parts beside each other below it."""
     return f'<h2>{escape(title)}</h2><div class="row">{"".join(parts)}</div>'
+
+
+def folded(summary: str, content: str) -> str:
+    """Content that a click unfolds."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def metric_table(rows: Sequence[tuple[str, Sequence[str]]], head: Sequence[str]) -> str:

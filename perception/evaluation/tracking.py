@@ -65,12 +65,14 @@ class TrackingReport:
         sequences: scores of each key (``car``, ``car/3d``) and sequence.
         averages: AB3DMOT's curves by key (``car/3d@0.25``).
         notes: what a reader must know, such as what was left out.
+        rows: labels, results and frame count by sequence, of boxes; for pictures.
     """
 
     metrics: dict[str, float]
     sequences: dict[str, dict[str, SequenceScores]]
     averages: dict[str, AmotaScore] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    rows: dict[str, tuple[KittiRows, KittiRows, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,4 +221,5 @@ def evaluate_tracking_folder(
     notes = intake.summary()
     if unscored and "3d" in spaces:
         notes.append(f"{unscored} predicted rows have no score: sAMOTA, AMOTA and AMOTP take them as -1")
-    return TrackingReport(metrics, by_sequence, averages, notes)
+    rows = {name: (gt, pred, frame_count) for name, gt, pred, frame_count in loaded}
+    return TrackingReport(metrics, by_sequence, averages, notes, rows)
