@@ -66,6 +66,8 @@ def read_map(path: Path) -> MapLayers:
         raise InputFormatError(f"{path}: no such file") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputFormatError(f"{path}: not readable as a NumPy archive ({error})") from None
+    if "low_xy_m" in arrays:  # the name in the simulator's truth
+        arrays.setdefault("corner_m", arrays["low_xy_m"])
     missing = [name for name in ("class_ids", "corner_m", "cell_m") if name not in arrays]
     if missing:
         raise InputFormatError(f"{path}: array {missing[0]} is missing, found {', '.join(arrays) or 'none'}")

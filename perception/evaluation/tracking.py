@@ -90,13 +90,15 @@ def score_sequences(sequences: Sequence[TrackingSequence]) -> dict[str, Sequence
 
 
 def pair_sequences(gt_dir: Path, pred_dir: Path, intake: Intake, only: Sequence[str] = ()) -> list[SequenceFiles]:
-    """Pairs ``SEQUENCE.txt`` of both folders by name.
+    """Pairs ``SEQUENCE.txt`` of both folders by name; a single label file goes with a single result file.
 
     Raises:
         InputFormatError: a folder is missing or empty, or a file has no counterpart.
     """
     gt_files = _text_files(gt_dir, "ground truth")
     pred_files = _text_files(pred_dir, "predictions")
+    if gt_dir.is_file() and len(pred_files) == 1:
+        return [SequenceFiles(gt_dir.stem, gt_dir, next(iter(pred_files.values())))]
     if only:
         unknown = [name for name in only if name not in gt_files]
         if unknown:
@@ -120,6 +122,8 @@ def pair_sequences(gt_dir: Path, pred_dir: Path, intake: Intake, only: Sequence[
 
 
 def _text_files(folder: Path, what: str) -> dict[str, Path]:
+    if folder.is_file():
+        return {folder.stem: folder}
     if not folder.is_dir():
         raise InputFormatError(f"{folder}: no such folder of {what}")
     files = {path.stem: path for path in sorted(folder.glob("*.txt"))}
@@ -138,7 +142,8 @@ def _label_folder(gt_dir: Path) -> Path:
 def _lengths(label_dir: Path) -> dict[str, int]:
     """Frames of each sequence by the devkit's seqmap files beside the labels, where there are any."""
     lengths: dict[str, int] = {}
-    for folder in (label_dir, label_dir.parent):
+    folder_of_labels = label_dir.parent if label_dir.is_file() else label_dir
+    for folder in (folder_of_labels, folder_of_labels.parent):
         for path in sorted(folder.glob("evaluate_tracking.seqmap*")):
             if path.suffix == ".test":
                 continue
@@ -174,8 +179,8 @@ def evaluate_tracking_folder(
     """Evaluates KITTI tracking results (``SEQUENCE.txt`` each) against labels.
 
     Args:
-        gt_dir: ``label_02``, or a folder that holds it.
-        pred_dir: the results.
+        gt_dir: ``label_02``, or a folder that holds it, or one label file.
+        pred_dir: the results, or one result file.
         classes: KITTI class names, in any case.
         spaces: ``2d`` and ``3d``; by default 3d too when every predicted row has a 3D box.
         sequences: only these; all that have labels by default.

@@ -107,6 +107,16 @@ def test_files_that_do_not_pair(capsys, tracking):
     assert code == 2 and "no such folder of ground truth" in err
 
 
+def test_single_files_go_together_whatever_their_names(capsys, tracking):
+    (tracking / "pred/0000.txt").rename(tracking / "pred/drive.txt")
+    code, _, err = run(capsys, "tracking", "--gt", tracking / "gt/0000.txt", "--pred", tracking / "pred", "--quiet")
+    assert (code, err) == (0, "")
+    code, _, err = run(
+        capsys, "tracking", "--gt", tracking / "gt/0000.txt", "--pred", tracking / "pred/drive.txt", "--quiet"
+    )
+    assert (code, err) == (0, "")
+
+
 def test_unknown_class_option_and_binary_file(capsys, tracking):
     code, _, err = track(capsys, tracking, "--classes", "Car,Pedestrain")
     assert code == 2 and "unknown class 'Pedestrain' (did you mean Pedestrian?)" in err
