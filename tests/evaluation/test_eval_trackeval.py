@@ -6,8 +6,11 @@ import io
 import numpy as np
 import pytest
 from eval_perturb import write_tracker
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from perception.evaluation.tracking import evaluate_tracking_folder
+from perception.evaluation.tracking import evaluate_tracking_folder, score_sequences
+from perception.evaluation.tracking_data import TrackingSequence
 from perception.evaluation.tracking_motchallenge import evaluate_motchallenge_folder, read_mot_file, write_mot_file
 from perception.evaluation.tracking_mots import evaluate_mots_folder
 
@@ -229,3 +232,41 @@ def test_mots(tmp_path):
     ours = evaluate_mots_folder(tmp_path / "gt", tmp_path / "trackers/me/data")
     assert 10 < ours.metrics["car/HOTA"] < 100
     assert_same(ours, theirs, ("car", "pedestrian"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 12]), st.booleans())
+def test_any_ids_and_similarities(seed, decimals, dense):
+    """Also where many pairs tie (one decimal), at the thresholds exactly, and with empty frames."""
+    rng = np.random.default_rng(seed)
+    gt_ids, pred_ids, similarity = [], [], []
+    for _ in range(12):
+        gt = rng.permutation(6)[: rng.integers(0, 6)]
+        pred = rng.permutation(8)[: rng.integers(0, 7)]
+        block = np.round(rng.random((len(gt), len(pred))), decimals)
+        gt_ids.append(gt)
+        pred_ids.append(pred)
+        similarity.append(block if dense else block * (rng.random(block.shape) < 0.4))
+    sequence = TrackingSequence.from_frames(gt_ids, pred_ids, similarity)
+    data = {
+        "num_timesteps": 12,
+        "num_gt_ids": sequence.gt_id_count,
+        "num_tracker_ids": sequence.pred_id_count,
+        "num_gt_dets": len(sequence.gt_ids),
+        "num_tracker_dets": len(sequence.pred_ids),
+        "gt_ids": np.split(sequence.gt_ids, sequence.gt_starts[1:-1]),
+        "tracker_ids": np.split(sequence.pred_ids, sequence.pred_starts[1:-1]),
+        "similarity_scores": similarity,
+    }
+    if not data["num_gt_dets"] or not data["num_tracker_dets"]:
+        return
+    quiet = {"PRINT_CONFIG": False}
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs = {
+            "HOTA": trackeval.metrics.HOTA().eval_sequence(data),
+            "CLEAR": trackeval.metrics.CLEAR(quiet).eval_sequence(data),
+            "Identity": trackeval.metrics.Identity(quiet).eval_sequence(data),
+        }
+    ours = score_sequences([sequence])["sequence"].metrics()
+    for metric, value in flat(theirs).items():
+        assert ours[metric] == pytest.approx(value, abs=1e-9), metric
