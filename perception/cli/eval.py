@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +29,22 @@ Lenient = Annotated[bool, typer.Option("--lenient", help="Leave out and count wh
 Quiet = Annotated[bool, typer.Option("--quiet", help="No table.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads that decode images.")]
 
+_LIST_OPTIONS = ("--classes", "--only")
 _IMAGE_CLASSES_HELP = "camvid, cityscapes, cityscapes-ids, semantic, or a file with one class name a line."
+
+
+class _ListCommand(TyperCommand):
+    """Takes ``--classes Car Pedestrian`` as ``--classes Car,Pedestrian``, and ``--only`` alike."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Joins the words after a list option before typer parses them."""
+        joined: list[str] = []
+        for word in args:
+            if len(joined) > 1 and joined[-2] in _LIST_OPTIONS and not word.startswith("-"):
+                joined[-1] += f",{word}"
+            else:
+                joined.append(word)
+        return super().parse_args(ctx, joined)
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +62,7 @@ def register(app: typer.Typer) -> None:
         ("latency", latency_command),
         ("compare", compare_command),
     ):
-        verb.command(name)(command)
+        verb.command(name, cls=_ListCommand)(command)
     app.add_typer(verb, name="eval")
 
 

@@ -14,7 +14,7 @@ from perception.evaluation.samples import resampler
 __all__ = ["Change", "Comparison", "compare_results", "direction"]
 
 LOWER_IS_BETTER = (
-    "*IDSW", "*IDS", "*Frag", "*FRAG", "*/FN", "*/FP", "*IDFN", "*IDFP", "*/ML", "abs_rel", "sq_rel", "mae_m", "rmse*",
+    "*IDSW", "*IDS", "*Frag", "*FRAG", "*/FN", "*/FP", "*IDFN", "*IDFP", "*/ML", "abs_rel", "sq_rel", "mae", "rmse*",
     "SILog", "t_err*", "*/t_err*", "r_err*", "*/r_err*", "*ATE_*", "*RPE_*", "*_ms", "deadline_misses*", "height_*",
 )  # fmt: skip
 NEITHER = ("*/labels/*", "*AP40_cap*", "frames", "area_m2", "*scale", "deadline_ms", "*/PT")

@@ -48,6 +48,9 @@ def depth_metrics(
 ) -> dict[str, float]:
     """Errors over the pixels where both depths are known; empty where there is none.
 
+    Names and units are those of the papers: ``mae`` and ``rmse`` in m, ``delta1`` … as shares of the pixels, ``SILog``
+    times 100; ``coverage`` is the percentage of labelled pixels that are predicted.
+
     Args:
         gt_m: (H, W) m; NaN or 0 where unknown.
         pred_m: (H, W) m, likewise. Clipped to the range, as in Eigen et al. (2014).
@@ -75,14 +78,14 @@ def depth_metrics(
     return {
         "abs_rel": float(np.mean(np.abs(error) / gt)),
         "sq_rel": float(np.mean(error * error / gt)),
-        "mae_m": float(np.mean(np.abs(error))),
-        "rmse_m": float(np.sqrt(np.mean(error * error))),
+        "mae": float(np.mean(np.abs(error))),
+        "rmse": float(np.sqrt(np.mean(error * error))),
         "rmse_log": float(np.sqrt(np.mean(log_error * log_error))),
         # KITTI's depth server prints it times 100
         "SILog": 100.0 * float(np.sqrt(max(0.0, float(np.mean(log_error**2) - np.mean(log_error) ** 2)))),
-        "delta1": 100.0 * float(np.mean(ratio < DELTA)),
-        "delta2": 100.0 * float(np.mean(ratio < DELTA**2)),
-        "delta3": 100.0 * float(np.mean(ratio < DELTA**3)),
+        "delta1": float(np.mean(ratio < DELTA)),
+        "delta2": float(np.mean(ratio < DELTA**2)),
+        "delta3": float(np.mean(ratio < DELTA**3)),
         "coverage": 100.0 * float(both.sum() / labelled.sum()),
     }
 

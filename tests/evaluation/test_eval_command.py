@@ -125,12 +125,18 @@ def test_unknown_class_option_and_binary_file(capsys, tracking):
     assert code == 2 and "not a text file" in err
 
 
-def test_classes_may_be_given_in_both_ways(capsys, tracking):
-    code, _, _ = track(
-        capsys, tracking, "--classes", "car,cyclist", "--classes", "Pedestrian", "--json", tracking / "m.json"
-    )
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--classes", "car,cyclist", "--classes", "Pedestrian"),
+        ("--classes", "Car", "Cyclist", "Pedestrian", "--quiet"),
+        ("--quiet", "--classes", "Car", "cyclist,pedestrian"),
+    ],
+)
+def test_classes_may_be_given_in_several_ways(capsys, tracking, words):
+    assert track(capsys, tracking, "--json", tracking / "m.json", *words)[0] == 0
     names = {name.split("/")[0] for name in json.loads((tracking / "m.json").read_text())["metrics"]}
-    assert code == 0 and names == {"car", "cyclist", "pedestrian"}
+    assert names == {"car", "cyclist", "pedestrian"}
 
 
 @pytest.fixture
@@ -349,8 +355,8 @@ def test_all_weights_one_give_the_reported_numbers(capsys, detection, real_data,
 
 def test_verdicts_of_compare():
     def means(values):
-        samples = {"kind": "means", "unit": "frame", "names": list(range(len(values))), "values": {"rmse_m": values}}
-        return result("depth", samples, {"rmse_m": float(np.mean(values))})
+        samples = {"kind": "means", "unit": "frame", "names": list(range(len(values))), "values": {"rmse": values}}
+        return result("depth", samples, {"rmse": float(np.mean(values))})
 
     base = means([1.0, 2.0, 3.0, 4.0])
     assert compare_results(base, means([1.5, 2.5, 3.5, 4.5])).changes[0].verdict == "worse"

@@ -220,8 +220,8 @@ def test_depth_by_hand_and_from_files(tmp_path):
     pred = np.array([[12.0, 10.0, 5.0, 50.0]])
     found = depth_metrics(gt, pred)
     assert found["abs_rel"] == pytest.approx((0.2 + 0.5) / 2)
-    assert found["rmse_m"] == pytest.approx(np.sqrt((4 + 100) / 2))
-    assert found["delta1"] == pytest.approx(50.0) and found["coverage"] == pytest.approx(100.0)
+    assert found["rmse"] == pytest.approx(np.sqrt((4 + 100) / 2))
+    assert found["delta1"] == pytest.approx(0.5) and found["coverage"] == pytest.approx(100.0)
     logs = np.log([12 / 10, 10 / 20])
     assert found["SILog"] == pytest.approx(100 * np.std(logs))
     assert depth_metrics(gt, np.full(gt.shape, np.nan)) == {}
@@ -230,7 +230,7 @@ def test_depth_by_hand_and_from_files(tmp_path):
     report = evaluate_depth_folder(tmp_path / "gt", tmp_path / "pred")
     assert report.metrics == pytest.approx(found)
     scaled = evaluate_depth_folder(tmp_path / "gt", tmp_path / "gt", median_scaling=True)
-    assert scaled.metrics["abs_rel"] == 0.0 and scaled.metrics["delta1"] == 100.0
+    assert scaled.metrics["abs_rel"] == 0.0 and scaled.metrics["delta1"] == 1.0
 
 
 def test_image_errors_name_the_file(tmp_path):
