@@ -142,9 +142,13 @@ def _nms(boxes, scores, classes, threshold):  # type: ignore[no-untyped-def]
             return kept[:1]
     order = _descending(scores)
     by_class = classes.size > 0
+    # kept boxes lie in columns padded with boxes that nothing overlaps, so that every block is whole: with a constant
+    # count and a sum instead of a condition the inner loop becomes SIMD
     block = 32
-    corner = np.empty((5, count + block), np.float32)
-    kx1, ky1, kx2, ky2, karea = corner[0], corner[1], corner[2], corner[3], corner[4]
+    far = np.float32(3e38)
+    kx1, ky1 = np.full(count + block, far), np.full(count + block, far)
+    kx2, ky2 = np.full(count + block, -far), np.full(count + block, -far)
+    karea = np.zeros(count + block, np.float32)
     kclass = np.zeros(count + block, np.int32)
     found = 0
     for position in range(count):
@@ -155,9 +159,8 @@ def _nms(boxes, scores, classes, threshold):  # type: ignore[no-untyped-def]
         fallen = False
         start = 0
         while start < found:
-            stop = min(start + block, found)
-            hits = 0
-            for k in range(start, stop):
+            hits = np.int32(0)
+            for k in range(start, start + block):
                 left = x1 if x1 > kx1[k] else kx1[k]
                 top = y1 if y1 > ky1[k] else ky1[k]
                 right = x2 if x2 < kx2[k] else kx2[k]
@@ -167,11 +170,12 @@ def _nms(boxes, scores, classes, threshold):  # type: ignore[no-untyped-def]
                 width = width if width > zero else zero
                 height = height if height > zero else zero
                 inter = width * height
-                hits |= (inter > threshold * (area + karea[k] - inter)) & (kclass[k] == own_class)
-            if hits:
+                over = np.int32(inter > threshold * (area + karea[k] - inter))
+                hits += over * np.int32(kclass[k] == own_class)
+            if hits > 0:
                 fallen = True
                 break
-            start = stop
+            start += block
         if not fallen:
             kx1[found], ky1[found], kx2[found], ky2[found], karea[found] = x1, y1, x2, y2, area
             kclass[found] = own_class
