@@ -57,12 +57,24 @@ def _detection_steps(
             continue
         block = overlaps[pair_starts[f] : pair_starts[f + 1]].reshape(rows, cols)
         assigned = np.zeros(cols, np.bool_)
+        # most detections of a low score touch no label: they can only be false, and need no matching
+        near = np.empty(cols, np.int64)
+        near_count = 0
+        touches = np.zeros(cols, np.bool_)
+        for j in range(cols):
+            for i in range(rows):
+                if block[i, j] > min_overlap:
+                    touches[j] = True
+                    near[near_count] = j
+                    near_count += 1
+                    break
 
         # first the scores from which recall is sampled: each label takes its best-scored candidate
         for i in range(rows):
             chosen = -1
             best = NO_DETECTION
-            for j in range(cols):
+            for k in range(near_count):
+                j = near[k]
                 if not assigned[j] and block[i, j] > min_overlap and det_scores[d0 + j] > best:
                     chosen = j
                     best = det_scores[d0 + j]
@@ -76,41 +88,53 @@ def _detection_steps(
 
         # then the counts at each score: each label takes its candidate of greatest overlap
         order = np.argsort(-det_scores[d0:d1])
-        tp_before = fp_before = 0
-        similarity_before = 0.0
-        k = 0
-        while k < cols:
-            threshold = det_scores[d0 + order[k]]
-            while k < cols and det_scores[d0 + order[k]] == threshold:
-                k += 1
-            assigned[:] = False
-            tp = 0
-            similarity = 0.0
-            for i in range(rows):
-                chosen = -1
-                greatest = 0.0
-                chosen_ignored = False
-                for j in range(cols):
-                    if assigned[j] or det_scores[d0 + j] < threshold or not block[i, j] > min_overlap:
-                        continue
-                    if not det_ignored[d0 + j]:
-                        if block[i, j] > greatest or chosen_ignored:
-                            greatest = block[i, j]
+        tp = tp_before = fp_before = 0
+        similarity = similarity_before = 0.0
+        far_false = near_false = 0
+        step = 0
+        while step < cols:
+            threshold = det_scores[d0 + order[step]]
+            rematch = False
+            while step < cols and det_scores[d0 + order[step]] == threshold:
+                j = order[step]
+                if touches[j]:
+                    rematch = True
+                elif not det_ignored[d0 + j] and not det_in_region[d0 + j]:
+                    far_false += 1
+                step += 1
+            if rematch:
+                assigned[:] = False
+                tp = 0
+                similarity = 0.0
+                for i in range(rows):
+                    chosen = -1
+                    greatest = 0.0
+                    chosen_ignored = False
+                    for k in range(near_count):
+                        j = near[k]
+                        if assigned[j] or det_scores[d0 + j] < threshold or not block[i, j] > min_overlap:
+                            continue
+                        if not det_ignored[d0 + j]:
+                            if block[i, j] > greatest or chosen_ignored:
+                                greatest = block[i, j]
+                                chosen = j
+                                chosen_ignored = False
+                        elif chosen < 0:
                             chosen = j
-                            chosen_ignored = False
-                    elif chosen < 0:
-                        chosen = j
-                        chosen_ignored = True
-                if chosen < 0:
-                    continue
-                assigned[chosen] = True
-                if not gt_ignored[g0 + i] and not det_ignored[d0 + chosen]:
-                    tp += 1
-                    similarity += 0.5 * (1.0 + np.cos(gt_alphas[g0 + i] - det_alphas[d0 + chosen]))
-            fp = 0
-            for j in range(cols):
-                if not (assigned[j] or det_ignored[d0 + j] or det_in_region[d0 + j] or det_scores[d0 + j] < threshold):
-                    fp += 1
+                            chosen_ignored = True
+                    if chosen < 0:
+                        continue
+                    assigned[chosen] = True
+                    if not gt_ignored[g0 + i] and not det_ignored[d0 + chosen]:
+                        tp += 1
+                        similarity += 0.5 * (1.0 + np.cos(gt_alphas[g0 + i] - det_alphas[d0 + chosen]))
+                near_false = 0
+                for k in range(near_count):
+                    j = near[k]
+                    excused = assigned[j] or det_ignored[d0 + j] or det_in_region[d0 + j]
+                    if not excused and det_scores[d0 + j] >= threshold:
+                        near_false += 1
+            fp = near_false + far_false
             if tp != tp_before or fp != fp_before or similarity != similarity_before:
                 steps[step_count, 0] = threshold
                 steps[step_count, 1] = tp - tp_before
