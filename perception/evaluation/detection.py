@@ -12,9 +12,8 @@ import numpy.typing as npt
 from perception.errors import InputFormatError
 from perception.evaluation.detection_curve import DetectionCurve, ap40_cap, curve_scores
 from perception.evaluation.intake import Intake
-from perception.evaluation.kitti_rows import KITTI_CLASSES, KittiRows, kitti_class_id, read_object_files
+from perception.evaluation.kitti_rows import KITTI_CLASSES, NEIGHBOURS, KittiRows, kitti_class_id, read_object_files
 from perception.evaluation.tracking_data import frame_pairs
-from perception.evaluation.tracking_kitti import NEIGHBOURS
 from perception.kernels.detection_curves import detection_steps
 from perception.kernels.frame_overlaps import box_overlaps, inside_any
 from perception.kernels.rotated_iou import paired_bev_overlap, paired_overlap_3d

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from perception.evaluation.tracking_amota import recall_thresholds
+from perception.evaluation.recall_sampling import RECALL_STEPS, recall_thresholds
 
 __all__ = ["DetectionCurve", "ap40_cap", "curve_scores"]
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
-SAMPLE_POINTS = 41
+SAMPLE_POINTS = RECALL_STEPS + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +91,7 @@ def _interpolated(tp: Float64Array, ratio: Float64Array, gt_count: int) -> float
     order = np.argsort(tp, kind="stable")
     best_from = np.maximum.accumulate(ratio[order][::-1])[::-1]
     # in whole numbers, so that recall 3/40 of 80 labels is exactly 6 of them
-    first = np.searchsorted(tp[order] * (SAMPLE_POINTS - 1), np.arange(1, SAMPLE_POINTS) * gt_count)
+    first = np.searchsorted(tp[order] * RECALL_STEPS, np.arange(1, SAMPLE_POINTS) * gt_count)
     reached = first < len(tp)
     return float(np.where(reached, best_from[np.minimum(first, len(tp) - 1)], 0.0).mean())
 
@@ -105,4 +105,4 @@ def ap40_cap(gt_count: int) -> float:
     if not gt_count:
         return 0.0
     thresholds = recall_thresholds(np.zeros(gt_count), gt_count)[0]
-    return 100.0 * (min(len(thresholds), SAMPLE_POINTS) - 1) / (SAMPLE_POINTS - 1)
+    return 100.0 * (min(len(thresholds), SAMPLE_POINTS) - 1) / RECALL_STEPS

@@ -13,13 +13,16 @@ from perception.errors import InputFormatError
 from perception.evaluation.intake import Intake
 from perception.evaluation.readers_text import TextTable, nearest, read_table, read_tables
 
-__all__ = ["KITTI_CLASSES", "KittiRows", "kitti_class_id", "read_object_files", "read_tracking_file"]
+__all__ = ["KITTI_CLASSES", "NEIGHBOURS", "KittiRows", "kitti_class_id", "read_object_files", "read_tracking_file"]
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 KITTI_CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")
+
+# objects too like a class to count a detection of them as false
+NEIGHBOURS: dict[str, tuple[str, ...]] = {"Car": ("Van",), "Pedestrian": ("Person_sitting",)}
 
 # the devkits compare without case, and the tracking labels shorten Person_sitting
 _ID_OF_NAME = {name.lower(): k for k, name in enumerate(KITTI_CLASSES)} | {

@@ -15,16 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from perception.evaluation.recall_sampling import RECALL_STEPS, recall_thresholds
 from perception.kernels.evaluation import amota_frames
 from perception.kernels.frame_overlaps import count_switches
 
-__all__ = ["AmotaScore", "AmotaSequence", "amota", "recall_thresholds"]
+__all__ = ["AmotaScore", "AmotaSequence", "amota"]
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-
-RECALL_STEPS = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,37 +78,6 @@ class AmotaScore:
             "AMOTA": 100.0 * float(self.motas.sum()) / RECALL_STEPS,
             "AMOTP": 100.0 * float(self.motps.sum()) / RECALL_STEPS,
         } | self.at_best
-
-
-def recall_thresholds(scores: Float64Array, gt_count: int) -> tuple[Float64Array, Float64Array]:
-    """Scores that come nearest to recalls 0, 1/40 … 1, and those recalls.
-
-    KITTI's detection devkit and AB3DMOT sample recall this way: walking down the scores of the true positives, one is
-    passed over while the next comes nearer to the recall wanted.
-
-    Args:
-        scores: (N,) of true positives, any order.
-        gt_count: labels that count.
-
-    >>> recall_thresholds(np.array([0.9, 0.8, 0.7]), 4)[0].tolist()
-    [0.9, 0.8, 0.7]
-    """
-    ordered = np.sort(scores)[::-1]
-    chosen: list[int] = []
-    recalls: list[float] = []
-    current = 0.0
-    last = len(ordered) - 1
-    i = 0
-    while i <= last:
-        # all before this one are passed over for certain; the comparisons below decide as the devkit's do
-        i = max(i, min(last, int(current * gt_count - 1.5) - 2))
-        while i < last and (i + 2) / gt_count - current < current - (i + 1) / gt_count:
-            i += 1
-        chosen.append(i)
-        recalls.append(current)
-        current += 1.0 / RECALL_STEPS
-        i += 1
-    return ordered[chosen], np.array(recalls)
 
 
 @dataclass(slots=True)

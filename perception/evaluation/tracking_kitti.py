@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.evaluation.intake import Intake
-from perception.evaluation.kitti_rows import KITTI_CLASSES, KittiRows, kitti_class_id
+from perception.evaluation.kitti_rows import KITTI_CLASSES, NEIGHBOURS, KittiRows, kitti_class_id
 from perception.evaluation.tracking_amota import AmotaSequence
 from perception.evaluation.tracking_data import TrackingSequence, first_of_each_id, frame_pairs
 from perception.kernels.evaluation import unique_matches
 from perception.kernels.frame_overlaps import box_overlaps, inside_any
 from perception.kernels.rotated_iou import paired_overlap_3d
 
-__all__ = ["NEIGHBOURS", "amota_sequence", "drop_duplicate_ids", "kitti_sequence", "pair_similarity"]
+__all__ = ["amota_sequence", "drop_duplicate_ids", "kitti_sequence", "pair_similarity"]
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -30,9 +30,6 @@ MIN_HEIGHT_PX = 25.0
 MATCH_IOU = 0.5
 DONT_CARE_SHARE = 0.5
 EPS = float(np.finfo(np.float64).eps)
-
-# objects too like the class to count a detection of them as false
-NEIGHBOURS: dict[str, tuple[str, ...]] = {"Car": ("Van",), "Pedestrian": ("Person_sitting",)}
 
 _DONT_CARE = KITTI_CLASSES.index("DontCare")
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
+from perception.evaluation.recall_sampling import recall_thresholds
 from perception.evaluation.tracking import SequenceScores, score_sequences
-from perception.evaluation.tracking_amota import AmotaSequence, amota, recall_thresholds
+from perception.evaluation.tracking_amota import AmotaSequence, amota
 from perception.evaluation.tracking_clear import clear
 from perception.evaluation.tracking_data import TrackingSequence, frame_pairs
 from perception.evaluation.tracking_hota import ALPHAS, hota
