@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["SimFrame", "generate", "list_scenarios", "load_rig", "rig_names", "stream"]
 
 _HOMES = {
-    "generate": "sim_data.drives", "load_rig": "sim_data.rigs", "rig_names": "sim_data.rigs", "list_scenarios": "sim_data.scenario",
+    "generate": "sim_data.drives", "load_rig": "sim_data.rigs", "rig_names": "sim_data.rigs",
+    "list_scenarios": "sim_data.scenario",
     "SimFrame": "sim_data.simulation", "stream": "sim_data.simulation",
 }  # fmt: skip
 

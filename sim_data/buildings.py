@@ -19,7 +19,9 @@ def _wall(builder: MeshBuilder, a: tuple[float, float], b: tuple[float, float], 
     floors = height / FLOOR_M
     quad = [[a[0], a[1], -0.2], [b[0], b[1], -0.2], [b[0], b[1], height], [a[0], a[1], height]]
     foot = -0.2 / FLOOR_M
-    builder.add_quads([quad], "facade", [[[0, foot], [bays, foot], [bays, floors], [0, floors]]], None, (float(windows), 0))
+    builder.add_quads(
+        [quad], "facade", [[[0, foot], [bays, foot], [bays, floors], [0, floors]]], None, (float(windows), 0)
+    )
 
 
 def build_house(
@@ -70,8 +72,12 @@ def build_house(
     uvs = [[0, 0], [w, 0], [w - inset, slope], [inset, slope]]
     builder.add_quads([front, back], "roof", [uvs, uvs], two_sided=True)
     if roof == "gable":
-        builder.add([[[0, 0, height], [d, 0, height], [mid, 0, ridge - 0.05]]], "facade", [[[0, 0.9], [3, 0.9], [1.5, 2]]])
-        builder.add([[[d, w, height], [0, w, height], [mid, w, ridge - 0.05]]], "facade", [[[0, 0.9], [3, 0.9], [1.5, 2]]])
+        builder.add(
+            [[[0, 0, height], [d, 0, height], [mid, 0, ridge - 0.05]]], "facade", [[[0, 0.9], [3, 0.9], [1.5, 2]]]
+        )
+        builder.add(
+            [[[d, w, height], [0, w, height], [mid, w, ridge - 0.05]]], "facade", [[[0, 0.9], [3, 0.9], [1.5, 2]]]
+        )
     else:
         side = [[0, 0], [d, 0], [0.5 * d, slope]]
         builder.add([[[x0, y0, eave], [x1, y0, eave], [mid, y0 + inset, ridge]]], "roof", [side], two_sided=True)
@@ -84,7 +90,12 @@ def build_house(
             z = height + 0.25 * rise
             x = mid * 0.25
             builder.add_box((x, y - 0.7, z), (x + 1.8, y + 0.7, z + 1.5), "plain")
-            glass = [[x - 0.01, y + 0.5, z + 0.35], [x - 0.01, y - 0.5, z + 0.35], [x - 0.01, y - 0.5, z + 1.3], [x - 0.01, y + 0.5, z + 1.3]]
+            glass = [
+                [x - 0.01, y + 0.5, z + 0.35],
+                [x - 0.01, y - 0.5, z + 0.35],
+                [x - 0.01, y - 0.5, z + 1.3],
+                [x - 0.01, y + 0.5, z + 1.3],
+            ]
             builder.add_quads([glass], "glass")
     return builder.finish()
 
@@ -102,7 +113,9 @@ def _front_details(builder: MeshBuilder, rng: np.random.Generator, width: float,
                 y, z = bay * bay_m + 0.2, floor * FLOOR_M + 0.25
                 builder.add_box((-1.1, y, z), (0.0, y + bay_m - 0.4, z + 0.14), "concrete")
                 rail = [[-1.1, y + bay_m - 0.4, z], [-1.1, y, z], [-1.1, y, z + 1.0], [-1.1, y + bay_m - 0.4, z + 1.0]]
-                builder.add_quads([rail], "plain", [[[0, 0], [2, 0], [2, 1], [0, 1]]], None, (0.1, 0.0), True, MASK_LAYERS["railing"])
+                builder.add_quads(
+                    [rail], "plain", [[[0, 0], [2, 0], [2, 1], [0, 1]]], None, (0.1, 0.0), True, MASK_LAYERS["railing"]
+                )
     if rng.uniform() < 0.25:
         y = float(rng.uniform(0, max(0.1, width - 4.0)))
         z = 2.35

@@ -1,7 +1,8 @@
-"""Writes simulated drives to disk: checks first, then frames by one or several processes, then the drive's own files."""
+"""Writes simulated drives to disk: checks first, then frames by one or several processes, then what sums them up."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 from collections.abc import Callable
@@ -95,7 +96,9 @@ def _check_output(folder: Path, settings: dict[str, Any], resume: bool, overwrit
         return
     same = {key: found.get(key) for key in settings} == settings
     if resume and found and not same:
-        raise OutputError(f"{folder}: holds a drive of other settings ({_brief(found)}); cannot resume with {_brief(settings)}")
+        raise OutputError(
+            f"{folder}: holds a drive of other settings ({_brief(found)}); cannot resume with {_brief(settings)}"
+        )
     if resume and found.get("status") == "partial":
         return
     if overwrite:
@@ -144,7 +147,7 @@ def _write_parallel(
     progress: Callable[[int], None] | None,
 ) -> None:  # fmt: skip
     edges = [round(k * len(missing) / jobs) for k in range(jobs + 1)]
-    parts = [missing[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    parts = [missing[a:b] for a, b in itertools.pairwise(edges) if b > a]
     # spawned, since a fork would copy the threads' locks
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         waiting = [pool.submit(_write_frames, scenario, seed, rig, folder, part, 1, None) for part in parts]

@@ -29,7 +29,9 @@ def build_lamp_post(height_m: float = 7.5, arm_m: float = 1.6) -> Mesh:
     builder.add_box((-0.13, arm_m - 0.1, height_m + 0.12), (0.13, arm_m + 0.5, height_m + 0.25), "plain")
     low = height_m + 0.115
     builder.add_quads(
-        [[[-0.1, arm_m, low], [-0.1, arm_m + 0.4, low], [0.1, arm_m + 0.4, low], [0.1, arm_m, low]]], "lamp", par=(0.6, 0)
+        [[[-0.1, arm_m, low], [-0.1, arm_m + 0.4, low], [0.1, arm_m + 0.4, low], [0.1, arm_m, low]]],
+        "lamp",
+        par=(0.6, 0),
     )
     return builder.finish()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -97,7 +98,9 @@ def _lines_of(road: Road) -> list[tuple[float, float, float, float, float]]:
     return lines
 
 
-def paint_quad(builder: MeshBuilder, centre: Array, heading: float, long_m: float, wide_m: float, z_m: float = _MARK_M) -> None:
+def paint_quad(
+    builder: MeshBuilder, centre: Array, heading: float, long_m: float, wide_m: float, z_m: float = _MARK_M
+) -> None:
     """A painted rectangle on the road, ``long_m`` along the heading."""
     ahead = np.array([np.cos(heading), np.sin(heading)]) * long_m / 2
     left = np.array([-np.sin(heading), np.cos(heading)]) * wide_m / 2
@@ -125,7 +128,7 @@ def _paint_arrow(builder: MeshBuilder, tip: Array, heading: float, turn: int) ->
 def _side_strip(
     kerbs: MeshBuilder, pavements: MeshBuilder, verges: MeshBuilder, line: Array, edge: Edge, verge_m: float
 ) -> None:
-    """Kerb, pavement and verge to the right of a kerb line (the road lies to its left); streets are paved throughout."""
+    """Kerb, pavement and verge to the right of a kerb line, the road to its left; streets are paved throughout."""
     pavement_m = edge.pavement_m
     s = _arc_length(line)
     top = offset_line(line, -_KERB_WIDTH_M)
@@ -137,7 +140,9 @@ def _side_strip(
     if verge_m > 0:
         end = offset_line(line, -_KERB_WIDTH_M - pavement_m - verge_m)
         if edge.kind == "street" and pavement_m > 0:
-            pavements.add_quads(_ribbon(outer, end, KERB_M, KERB_M), "slabs", _ribbon_uv(pavement_m, pavement_m + verge_m, s))
+            pavements.add_quads(
+                _ribbon(outer, end, KERB_M, KERB_M), "slabs", _ribbon_uv(pavement_m, pavement_m + verge_m, s)
+            )
         else:
             verges.add_quads(_ribbon(outer, end, KERB_M, -0.05), "grass", _ribbon_uv(0.0, verge_m, s))
 
@@ -147,17 +152,26 @@ def _road_surfaces(ground: Ground, road: Road, number: int, rng: np.random.Gener
     paint = np.zeros((PAINT_LINES, PAINT_COLUMNS))
     tone = {"motorway": 0.115, "residential": 0.115}.get(edge.kind, 0.105) * float(rng.uniform(0.85, 1.15))
     paint[0, :3] = tone, edge.lane_m if edge.median_m == 0 else 0.0, road.left_m
-    for k, line in enumerate(_lines_of(road)[: PAINT_LINES - 1]):
-        paint[k + 1, :5] = line
-        properties = {"kind": "lane_line", "style": "dashed" if line[3] > 0 else "solid", "width_m": line[1], "road": number}
-        ground.lines.append((properties, offset_line(road.centre, line[0])))
+    for k, mark in enumerate(_lines_of(road)[: PAINT_LINES - 1]):
+        paint[k + 1, :5] = mark
+        properties = {
+            "kind": "lane_line",
+            "style": "dashed" if mark[3] > 0 else "solid",
+            "width_m": mark[1],
+            "road": number,
+        }
+        ground.lines.append((properties, offset_line(road.centre, mark[0])))
     row = len(ground.paints)
     ground.paints.append(paint)
     builder, kerbs, pavements, verges = MeshBuilder(), MeshBuilder(), MeshBuilder(), MeshBuilder()
-    sides = [(edge.median_m, road.left_m), (-road.right_m, -edge.median_m)] if edge.median_m > 0 else [(-road.right_m, road.left_m)]
+    sides = (
+        [(edge.median_m, road.left_m), (-road.right_m, -edge.median_m)]
+        if edge.median_m > 0
+        else [(-road.right_m, road.left_m)]
+    )
     for right_m, left_m in sides:
         cuts = [right_m, 0.5 * (right_m + left_m), left_m] if edge.median_m == 0 else [right_m, left_m]
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in itertools.pairwise(cuts):
             quads = _ribbon(offset_line(road.centre, high), offset_line(road.centre, low), 0.0, 0.0)
             builder.add_quads(quads, "road", _ribbon_uv(high, low, road.s), par=(float(row), 0.0))
     ground.surfaces.append(Surface(builder.finish(), "road", (0.1,) * 6))
@@ -228,12 +242,17 @@ def _junction_surfaces(ground: Ground, junction: Junction, roads: list[Road], rn
             wide = edge.lanes * edge.lane_m
             paint_quad(marks, arm.mouth - into * back + right * (0.5 * wide), heading, 0.45, wide - 0.2)
             ground.lines.append(
-                ({"kind": "stop_line", "width_m": 0.45, "junction": junction.node}, np.array([arm.mouth - into * back, arm.mouth - into * back + right * wide]))
+                (
+                    {"kind": "stop_line", "width_m": 0.45, "junction": junction.node},
+                    np.array([arm.mouth - into * back, arm.mouth - into * back + right * wide]),
+                )
             )
             for lane in range(edge.lanes):
                 if edge.lanes > 1 or rng.uniform() < 0.4:
                     turn = 0 if edge.lanes == 1 else (1 if lane == 0 else -1 if lane == edge.lanes - 1 else 0)
-                    _paint_arrow(marks, arm.mouth - into * (back + 4) + right * ((lane + 0.5) * edge.lane_m), heading, turn)
+                    _paint_arrow(
+                        marks, arm.mouth - into * (back + 4) + right * ((lane + 0.5) * edge.lane_m), heading, turn
+                    )
     if marks.vertices:
         ground.surfaces.append(Surface(marks.finish(), "lane marking", (0.62, 0.62, 0.60, 0.6, 0.6, 0.6)))
 

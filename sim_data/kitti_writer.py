@@ -1,11 +1,11 @@
 """Writes frames in the KITTI raw layout, the truth beside them. The only place that knows KITTI's conventions.
 
-    DATE/calib_cam_to_cam.txt  calib_velo_to_cam.txt  calib_imu_to_velo.txt
-    DATE/DATE_drive_NNNN_sync/image_02/data  velodyne_points/data  oxts/data        what a recorded drive holds
-                              truth/semantic  instance  depth  flow                 a PNG per frame (and camera)
-                              truth/label_02/NNNN.txt  poses.txt  objects.parquet   KITTI tracking labels, odometry rows
-                              truth/map/                                            bird's-eye map, lines, fixed objects
-                              sim.json                                              settings and status
+DATE/calib_cam_to_cam.txt  calib_velo_to_cam.txt  calib_imu_to_velo.txt
+DATE/DATE_drive_NNNN_sync/image_02/data  velodyne_points/data  oxts/data        what a recorded drive holds
+                          truth/semantic  instance  depth  flow                 a PNG per frame (and camera)
+                          truth/label_02/NNNN.txt  poses.txt  objects.parquet   KITTI tracking labels, odometry rows
+                          truth/map/                                            bird's-eye map, lines, fixed objects
+                          sim.json                                              settings and status
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ DATE = "2030_01_01"
 _VELODYNE_HEIGHT_M = 1.73
 # where KITTI's inertial unit sits, seen from its velodyne
 _VELO_SE3_IMU = SE3(np.eye(3), np.array([-0.8087, 0.3196, -0.7997]))
-# camera 0 lies 6 cm to the left of the left colour camera
-_CAM_FROM_REFERENCE_M = 0.0621690
+# the reference, camera 0, lies 6 cm to the right of the left colour camera
+_REFERENCE_FROM_CAM_M = 0.0621690
 _EARTH_RADIUS_M = 6378137.0
 _LATITUDE_DEG, _LONGITUDE_DEG = 49.011, 8.422
 _START = datetime.datetime(2030, 1, 1, 10, 0, 0)
@@ -64,14 +64,18 @@ class KittiWriter:
     def __init__(self, folder: Path, rig: Rig) -> None:
         self.folder, self.rig = folder, rig
         first = rig.cameras[0]
-        shift = SE3(np.eye(3), np.array([-_CAM_FROM_REFERENCE_M, 0.0, 0.0]))
+        shift = SE3(np.eye(3), np.array([_REFERENCE_FROM_CAM_M, 0.0, 0.0]))
         self.ego_SE3_reference = first.ego_SE3_cam @ shift
         self.ego_SE3_velo = SE3(np.eye(3), np.array([0.0, 0.0, _VELODYNE_HEIGHT_M]))
 
     def prepare(self) -> None:
         """Makes the folders and writes the calibration."""
         names = [f"{camera.name}/data" for camera in self.rig.cameras] + ["truth/label_02", "truth/map", ".partial"]
-        names += [f"truth/{kind}/{camera.name}" for camera in self.rig.cameras for kind in ("semantic", "instance", "depth", "flow")]
+        names += [
+            f"truth/{kind}/{camera.name}"
+            for camera in self.rig.cameras
+            for kind in ("semantic", "instance", "depth", "flow")
+        ]
         names += ["velodyne_points/data"] if self.rig.lidar is not None else []
         names += ["oxts/data"] if self.rig.positioning is not None else []
         for name in names:
@@ -86,7 +90,8 @@ class KittiWriter:
         write_text_atomic(day / "calib_cam_to_cam.txt", "\n".join(rows) + "\n")
         reference_SE3_velo = self.ego_SE3_reference.inverse() @ self.ego_SE3_velo
         for name, transform in (("velo_to_cam", reference_SE3_velo), ("imu_to_velo", _VELO_SE3_IMU)):
-            text = f"calib_time: 01-Jan-2030 00:00:00\nR: {_numbers(transform.rotation)}\nT: {_numbers(transform.translation)}\n"
+            rows = ["calib_time: 01-Jan-2030 00:00:00", f"R: {_numbers(transform.rotation)}"]
+            text = "\n".join([*rows, f"T: {_numbers(transform.translation)}"]) + "\n"
             write_text_atomic(day / f"calib_{name}.txt", text)
 
     def _camera_rows(self, camera: PinholeCamera) -> list[str]:
@@ -101,8 +106,10 @@ class KittiWriter:
         distortion[: camera.distortion.size] = camera.distortion[:5]
         return [
             f"S_{number}: {size}", f"K_{number}: {_numbers(camera.matrix)}", f"D_{number}: {_numbers(distortion)}",
-            f"R_{number}: {_numbers(cam_SE3_reference.rotation)}", f"T_{number}: {_numbers(cam_SE3_reference.translation)}",
-            f"S_rect_{number}: {size}", f"R_rect_{number}: {_numbers(np.eye(3))}", f"P_rect_{number}: {_numbers(projection)}",
+            f"R_{number}: {_numbers(cam_SE3_reference.rotation)}",
+            f"T_{number}: {_numbers(cam_SE3_reference.translation)}",
+            f"S_rect_{number}: {size}", f"R_rect_{number}: {_numbers(np.eye(3))}",
+            f"P_rect_{number}: {_numbers(projection)}",
             *([f"R_rect_00: {_numbers(np.eye(3))}"] if camera is self.rig.cameras[0] and number != "00" else []),
         ]  # fmt: skip
 
@@ -132,7 +139,9 @@ class KittiWriter:
         record = {
             "timestamp_ns": frame.timestamp_ns,
             "world_T_ego": frame.world_SE3_ego.matrix[:3].tolist(),
-            "objects": [row for camera in self.rig.cameras for row in object_rows(frame, camera, self.ego_SE3_reference)],
+            "objects": [
+                row for camera in self.rig.cameras for row in object_rows(frame, camera, self.ego_SE3_reference)
+            ],
         }
         write_text_atomic(self.folder / ".partial" / f"{name}.json", json.dumps(record))
 
@@ -206,13 +215,14 @@ class KittiWriter:
 
 def _flow_image(flow_px: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     """KITTI's flow maps: blue valid, green v, red u, each times 64 plus 2^15 (cv2's channel order)."""
-    valid = np.isfinite(flow_px).all(axis=2) & (np.abs(np.nan_to_num(flow_px)) < 500).all(axis=2)
-    coded = np.where(valid[..., None], np.rint(np.nan_to_num(flow_px) * 64.0 + 32768.0), 0.0)
+    largest = np.abs(np.nan_to_num(flow_px, nan=1e9)).max(axis=2)
+    valid: npt.NDArray[np.bool_] = np.asarray(largest < 500.0)
+    coded = np.where(valid[:, :, None], np.rint(np.nan_to_num(flow_px) * 64.0 + 32768.0), 0.0)
     return np.ascontiguousarray(np.dstack([valid.astype(np.float64), coded[..., 1], coded[..., 0]]).astype(np.uint16))
 
 
 def object_rows(frame: SimFrame, camera: PinholeCamera, ego_SE3_reference: SE3) -> list[dict[str, Any]]:
-    """One plain row per object in front of a camera; boxes in px, the 3D box in the ego and the reference camera frame."""
+    """One plain row per object in front of a camera; boxes in px, 3D boxes in ego and reference camera frame."""
     truth = frame.truth[camera.name]
     ego_SE3_world = frame.world_SE3_ego.inverse()
     rows = []

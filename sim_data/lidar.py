@@ -35,7 +35,9 @@ class Lidar:
         self.centre = (0.5 * (_GRID - 1), top * self.focal)
         self.view = VisibleTriangles.sized(self.size[1], self.size[0])
 
-    def scan(self, renderer: Renderer, scene: Scene, world_SE3_ego: SE3, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    def scan(
+        self, renderer: Renderer, scene: Scene, world_SE3_ego: SE3, rng: np.random.Generator
+    ) -> npt.NDArray[np.float32]:
         """(P, 4) points in the ego frame and reflectance 0 ... 1, channel by channel."""
         spec = self.spec
         origin = np.array([0.0, 0.0, spec.height_m])
@@ -53,7 +55,13 @@ class Lidar:
             beams = np.flatnonzero(self.face == face)
             directions = self.directions_ego[beams] @ turn
             distance, hits = cast_beams(
-                directions, grid, self.view.ids, self.view.planes, self.view.sources, renderer.library.flags, renderer.masks
+                directions,
+                grid,
+                self.view.ids,
+                self.view.planes,
+                self.view.sources,
+                renderer.library.flags,
+                renderer.masks,
             )
             ranges[beams] = distance
             found = hits >= 0

@@ -49,10 +49,18 @@ def draw_light(weather: Weather, rng: np.random.Generator) -> Light:
     horizon = horizon * (1 - gloom) + 1.05 * grey * gloom
     night, exposure = 0.0, 0.62
     if weather.time == "dusk":
-        sun_rgb, sky_rgb, horizon = sun_rgb * [0.75, 0.5, 0.34], sky_rgb * [0.45, 0.42, 0.50], horizon * [0.75, 0.55, 0.45]
+        sun_rgb, sky_rgb, horizon = (
+            sun_rgb * [0.75, 0.5, 0.34],
+            sky_rgb * [0.45, 0.42, 0.50],
+            horizon * [0.75, 0.55, 0.45],
+        )
         night, exposure = 0.25, 1.15
     elif weather.time == "night":
-        sun_rgb, sky_rgb, horizon = np.array([0.012, 0.014, 0.02]), np.array([0.012, 0.014, 0.022]), np.array([0.045, 0.036, 0.030])
+        sun_rgb, sky_rgb, horizon = (
+            np.array([0.012, 0.014, 0.02]),
+            np.array([0.012, 0.014, 0.022]),
+            np.array([0.045, 0.036, 0.030]),
+        )
         night, exposure, cloudy = 1.0, 1.6, cloudy * 0.3
     exposure *= 1.0 + 0.35 * gloom
     vector = np.zeros(LIGHT_SIZE)

@@ -1,12 +1,13 @@
 """Triangle meshes with what the shading needs: affine attribute functions, materials and flags.
 
-A ``MeshBuilder`` collects triangles in a mesh's own frame (z up, metres); ``MeshLibrary`` joins finished meshes into the
-flat arrays that the kernels read.
+A ``MeshBuilder`` collects triangles in a mesh's own frame (z up, metres); ``MeshLibrary`` joins finished meshes into
+the flat arrays that the kernels read.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from sim_data.kernels.shade import MATERIALS
 __all__ = ["Mesh", "MeshBuilder", "MeshLibrary", "affine_attributes"]
 
 Array = npt.NDArray[np.float64]
+Numbers = Any  # an array or nested sequences of numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,9 +74,7 @@ def affine_attributes(vertices: Array, values: Array) -> Array:
     frame = np.stack([first, second, normal], axis=1)
     tiny = np.linalg.norm(normal, axis=1) < 1e-12
     frame[tiny] = np.eye(3)
-    delta = np.stack(
-        [values[:, 1] - values[:, 0], values[:, 2] - values[:, 0], np.zeros_like(values[:, 0])], axis=1
-    )
+    delta = np.stack([values[:, 1] - values[:, 0], values[:, 2] - values[:, 0], np.zeros_like(values[:, 0])], axis=1)
     delta[tiny] = 0.0
     gradient = np.linalg.solve(frame, delta)  # (T, 3, K)
     constant = values[:, 0] - np.einsum("tc,tck->tk", vertices[:, 0], gradient)
@@ -94,10 +94,10 @@ class MeshBuilder:
 
     def add(
         self,
-        vertices: npt.ArrayLike,
+        vertices: Numbers,
         material: str,
-        uvs: npt.ArrayLike | None = None,
-        normals: npt.ArrayLike | None = None,
+        uvs: Numbers | None = None,
+        normals: Numbers | None = None,
         par: tuple[float, float] = (0.0, 0.0),
         two_sided: bool = False,
         mask_layer: int | None = None,
@@ -116,9 +116,7 @@ class MeshBuilder:
             smooth = np.repeat(flat[:, None], 3, axis=1)
         else:
             smooth = np.asarray(normals, dtype=np.float64).reshape(-1, 3, 3)[keep]
-        texture = (
-            np.zeros((count, 3, 2)) if uvs is None else np.asarray(uvs, dtype=np.float64).reshape(-1, 3, 2)[keep]
-        )
+        texture = np.zeros((count, 3, 2)) if uvs is None else np.asarray(uvs, dtype=np.float64).reshape(-1, 3, 2)[keep]
         flag = (FLAG_TWO_SIDED if two_sided else 0) | (0 if mask_layer is None else FLAG_MASKED | (mask_layer << 4))
         self.vertices.append(triangles)
         self.normals.append(smooth)
@@ -129,10 +127,10 @@ class MeshBuilder:
 
     def add_quads(
         self,
-        corners: npt.ArrayLike,
+        corners: Numbers,
         material: str,
-        uvs: npt.ArrayLike | None = None,
-        normals: npt.ArrayLike | None = None,
+        uvs: Numbers | None = None,
+        normals: Numbers | None = None,
         par: tuple[float, float] = (0.0, 0.0),
         two_sided: bool = False,
         mask_layer: int | None = None,
@@ -141,7 +139,7 @@ class MeshBuilder:
         quads = np.asarray(corners, dtype=np.float64).reshape(-1, 4, 3)
         split = [0, 1, 2, 0, 2, 3]
 
-        def spread(values: npt.ArrayLike | None, width: int) -> Array | None:
+        def spread(values: Numbers | None, width: int) -> Array | None:
             if values is None:
                 return None
             return np.asarray(values, dtype=np.float64).reshape(-1, 4, width)[:, split].reshape(-1, 3, width)
@@ -150,9 +148,7 @@ class MeshBuilder:
             quads[:, split].reshape(-1, 3, 3), material, spread(uvs, 2), spread(normals, 3), par, two_sided, mask_layer
         )
 
-    def add_box(
-        self, low: npt.ArrayLike, high: npt.ArrayLike, material: str, par: tuple[float, float] = (0.0, 0.0)
-    ) -> None:
+    def add_box(self, low: Numbers, high: Numbers, material: str, par: tuple[float, float] = (0.0, 0.0)) -> None:
         """An upright box without its bottom face; texture coordinates in metres."""
         x0, y0, z0 = np.asarray(low, dtype=np.float64)
         x1, y1, z1 = np.asarray(high, dtype=np.float64)
@@ -171,8 +167,8 @@ class MeshBuilder:
 
     def add_tube(
         self,
-        start: npt.ArrayLike,
-        end: npt.ArrayLike,
+        start: Numbers,
+        end: Numbers,
         radius_start: float,
         radius_end: float,
         material: str,
@@ -210,8 +206,8 @@ class MeshBuilder:
 
     def add_ellipsoid(
         self,
-        centre: npt.ArrayLike,
-        radii: npt.ArrayLike,
+        centre: Numbers,
+        radii: Numbers,
         material: str,
         sides: int = 8,
         rings: int = 5,

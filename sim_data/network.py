@@ -6,12 +6,25 @@ meets a ``Junction``; lanes and the turns between them become ``LanePath`` objec
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Arm", "Edge", "Junction", "LanePath", "Network", "Road", "bezier", "build_network", "offset_line", "resample"]
+__all__ = [
+    "Arm",
+    "Edge",
+    "Junction",
+    "LanePath",
+    "Network",
+    "Road",
+    "bezier",
+    "build_network",
+    "offset_line",
+    "resample",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -92,7 +105,9 @@ class Road:
     def left_m(self) -> float:
         """Distance from the centreline to the left kerb."""
         edge = self.edge
-        return edge.parking_m + (0.5 * edge.lanes * edge.lane_m if edge.one_way else edge.median_m + edge.lanes * edge.lane_m)
+        return edge.parking_m + (
+            0.5 * edge.lanes * edge.lane_m if edge.one_way else edge.median_m + edge.lanes * edge.lane_m
+        )
 
     @property
     def right_m(self) -> float:
@@ -209,14 +224,23 @@ class Network:
     paths: list[LanePath]
 
 
-def _lane_path(points: Array, speed_mps: float, **links: int) -> LanePath:
+def _lane_path(
+    points: Array,
+    speed_mps: float,
+    road: int = -1,
+    junction: int = -1,
+    arm: int = -1,
+    following: Sequence[int] = (),
+) -> LanePath:
     fine = resample(points, 1.0)
     s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(fine, axis=0), axis=1))])
     tangents = directions(fine)
     heading = np.unwrap(np.arctan2(tangents[:, 1], tangents[:, 0]))
     bend = np.abs(np.gradient(heading, s)).max() if len(fine) > 2 else 0.0
     # at most 2.2 m/s2 sideways
-    return LanePath(fine, s, min(speed_mps, float(np.sqrt(2.2 / max(bend, 1e-6)))), **links)
+    return LanePath(
+        fine, s, min(speed_mps, float(np.sqrt(2.2 / max(bend, 1e-6)))), list(following), junction, arm, road=road
+    )
 
 
 def _corner(left_edge: Array, from_away: Array, right_edge: Array, to_away: Array) -> Array:
@@ -228,7 +252,13 @@ def _corner(left_edge: Array, from_away: Array, right_edge: Array, to_away: Arra
         reach = np.linalg.solve(matrix, left_edge - right_edge)
         control = left_edge - from_away * reach[0]
         if -0.2 * gap < reach[0] < 2 * gap:
-            return bezier(left_edge, left_edge + 0.6 * (control - left_edge), right_edge + 0.6 * (control - right_edge), right_edge, 10)
+            return bezier(
+                left_edge,
+                left_edge + 0.6 * (control - left_edge),
+                right_edge + 0.6 * (control - right_edge),
+                right_edge,
+                10,
+            )
     pull = 0.33 * gap
     return bezier(left_edge, left_edge - from_away * pull, right_edge - to_away * pull, right_edge, 10)
 
@@ -288,7 +318,9 @@ def build_network(nodes: Array, edges: list[Edge], cut_m: dict[int, float] | flo
             corners.append(corner)
             outline += [arm.mouth - left * half, *corner]
         junctions.append(
-            Junction(node, np.mean([arm.mouth for arm in arms], axis=0), arms, np.array(outline), corners, node in signals)
+            Junction(
+                node, np.mean([arm.mouth for arm in arms], axis=0), arms, np.array(outline), corners, node in signals
+            )
         )
     return Network(roads, junctions, _lane_paths(roads, junctions))
 
@@ -307,7 +339,7 @@ def _lane_paths(roads: list[Road], junctions: list[Junction]) -> list[LanePath]:
                     right = (lane + 0.5 - 0.5 * edge.lanes) * edge.lane_m
                 rows.append(len(paths))
                 paths.append(_lane_path(offset_line(line, -right), edge.speed_mps, road=number))
-            for inner, outer in zip(rows, rows[1:], strict=False):
+            for inner, outer in itertools.pairwise(rows):
                 paths[inner].right, paths[outer].left = outer, inner
             lanes[number, backwards] = rows
     for index, junction in enumerate(junctions):
@@ -325,7 +357,7 @@ def _lane_paths(roads: list[Road], junctions: list[Junction]) -> list[LanePath]:
                         continue
                     if len(incoming) > 1 and len(junction.arms) > 2:
                         # inner lanes turn left, outer lanes turn right, all go straight
-                        if turn > 0.6 and position != 0 or turn < -0.6 and position != len(incoming) - 1:
+                        if (turn > 0.6 and position != 0) or (turn < -0.6 and position != len(incoming) - 1):
                             continue
                     target = outgoing[min(position, len(outgoing) - 1)]
                     a, b = paths[row].points[-1], paths[target].points[0]
@@ -335,5 +367,5 @@ def _lane_paths(roads: list[Road], junctions: list[Junction]) -> list[LanePath]:
                     line = bezier(a, a + ahead * pull, b - onwards * pull, b, 40)
                     speed = min(paths[row].speed_mps, paths[target].speed_mps)
                     paths[row].following.append(len(paths))
-                    paths.append(_lane_path(line, speed, following=[target], junction=index, arm=k))  # type: ignore[arg-type]
+                    paths.append(_lane_path(line, speed, following=[target], junction=index, arm=k))
     return paths

@@ -1,10 +1,13 @@
 """People on foot and on bicycles, in the phases of a step or a turn of the pedals.
 
-Parts are coloured by the ``cloth`` material's first parameter: 0 upper garment, 1 lower garment, 2 skin, 3 hair, 4 dark.
+Parts are coloured by the ``cloth`` material's first parameter: 0 upper garment, 1 lower garment, 2 skin, 3 hair,
+4 dark.
 Meshes stand on z = 0 and face x; all phases of one figure share one bounding box.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
@@ -45,7 +48,9 @@ def build_pedestrian(phase: int, build: int) -> Mesh:
         elbow = (arm * 0.5 - 0.02, (wide + 0.06) * side, 1.14)
         hand = (arm + 0.06, (wide + 0.07) * side, 0.90)
         _limb(builder, [(0.0, (wide + 0.01) * side, shoulder - 0.04), elbow, hand], [0.055, 0.045, 0.036], 0)
-        builder.add_ellipsoid((hand[0] + 0.01, hand[1], hand[2] - 0.05), (0.04, 0.025, 0.055), "cloth", 5, 3, (2.0, 0.0))
+        builder.add_ellipsoid(
+            (hand[0] + 0.01, hand[1], hand[2] - 0.05), (0.04, 0.025, 0.055), "cloth", 5, 3, (2.0, 0.0)
+        )
     builder.add_ellipsoid((0.0, 0.0, 1.20), (0.125, wide, 0.31), "cloth", 10, 7, (0.0, 0.0))
     builder.add_ellipsoid((0.0, 0.0, 1.40), (0.10, wide + 0.02, 0.10), "cloth", 10, 5, (0.0, 0.0))
     builder.add_ellipsoid((0.0, 0.0, 0.94), (0.125, 0.165, 0.14), "cloth", 10, 5, (1.0, 0.0))
@@ -66,7 +71,7 @@ def _bicycle_parts(builder: MeshBuilder) -> None:
         for ring, (radius, thick) in enumerate(((0.335, 0.018), (0.30, 0.008))):
             angles = np.linspace(0, 2 * np.pi, 15)
             points = [(x + radius * np.cos(a), 0.0, 0.345 + radius * np.sin(a)) for a in angles]
-            for a, b in zip(points, points[1:], strict=False):
+            for a, b in itertools.pairwise(points):
                 builder.add_tube(a, b, thick, thick, "cloth", 4, (4.0, 0.0))
             if ring == 1:
                 for a in angles[:-1:2]:
@@ -97,16 +102,18 @@ def build_cyclist(phase: int, helmet: bool) -> Mesh:
     hip, shoulder = np.array([-0.24, 0.0, 1.0]), np.array([0.05, 0.0, 1.48])
     for side in (1.0, -1.0):
         pedal = np.array([-0.08 + 0.16 * np.cos(turn) * side, 0.10 * side, 0.30 - 0.16 * np.sin(turn) * side])
-        start = hip + [0.0, 0.09 * side, 0.0]
+        start = hip + np.array([0.0, 0.09 * side, 0.0])
         middle = 0.5 * (start + pedal)
         reach = float(np.linalg.norm(pedal - start))
         bend = np.sqrt(max(0.0, 0.43**2 - (reach / 2) ** 2))
         along = (pedal - start) / reach
         ahead = np.cross([0.0, 1.0, 0.0], along)
         knee = middle - ahead * bend if (-ahead)[0] > 0 else middle + ahead * bend
-        _limb(builder, [tuple(start), tuple(knee), tuple(pedal + [0, 0, 0.06])], [0.09, 0.065, 0.045], 1)
-        builder.add_ellipsoid(tuple(pedal + [0.05, 0.0, 0.02]), (0.13, 0.045, 0.04), "cloth", 6, 4, (4.0, 0.0))
-        top = shoulder + [0.0, 0.18 * side, -0.03]
+        _limb(builder, [tuple(start), tuple(knee), tuple(pedal + np.array([0.0, 0.0, 0.06]))], [0.09, 0.065, 0.045], 1)
+        builder.add_ellipsoid(
+            tuple(pedal + np.array([0.05, 0.0, 0.02])), (0.13, 0.045, 0.04), "cloth", 6, 4, (4.0, 0.0)
+        )
+        top = shoulder + np.array([0.0, 0.18 * side, -0.03])
         hand = np.array([0.30, 0.25 * side, 1.02])
         elbow = 0.5 * (top + hand) + [-0.03, 0.05 * side, -0.06]
         _limb(builder, [tuple(top), tuple(elbow), tuple(hand)], [0.055, 0.045, 0.035], 0)

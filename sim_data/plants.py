@@ -6,21 +6,23 @@ Cards carry normals that point away from the crown's middle, so that the crown i
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from sim_data.mesh import Mesh, MeshBuilder
 from sim_data.textures import MASK_LAYERS
 
 __all__ = ["TREE_KINDS", "build_bush", "build_tree"]
 
+Array = npt.NDArray[np.float64]
 TREE_KINDS = ("round", "tall", "wide", "conifer")
 
 
 def _cards(
     builder: MeshBuilder,
     rng: np.random.Generator,
-    centres: np.ndarray,
-    middle: np.ndarray,
-    reach: np.ndarray,
+    centres: Array,
+    middle: Array,
+    reach: Array,
     size_m: float,
     layer: int,
 ) -> None:
@@ -28,7 +30,7 @@ def _cards(
     outward = (centres - middle) / reach
     depth = np.clip(np.linalg.norm(outward, axis=1), 0.0, 1.0)
     normals = outward / np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
-    normals = normals + [0.0, 0.0, 0.25]
+    normals = normals + np.array([0.0, 0.0, 0.25])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     right = rng.standard_normal((count, 3))
     right[:, 2] *= 0.4
@@ -51,14 +53,14 @@ def _cards(
             )
 
 
-def _ball(rng: np.random.Generator, count: int, inner: float) -> np.ndarray:
+def _ball(rng: np.random.Generator, count: int, inner: float) -> Array:
     directions = rng.standard_normal((count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return directions * rng.uniform(inner, 1.0, (count, 1)) ** (1 / 2)
 
 
 def build_tree(rng: np.random.Generator, kind: str, detail: int) -> Mesh:
-    """A tree about 9 m tall; ``detail`` 1 is for close up, 0 for the distance (a quarter of the cards, twice as large)."""
+    """A tree about 9 m tall; ``detail`` 1 is for close up, 0 for the distance (fewer and larger cards)."""
     builder = MeshBuilder()
     cards = 300 if detail else 75
     size = 1.25 if detail else 2.1
@@ -72,22 +74,23 @@ def build_tree(rng: np.random.Generator, kind: str, detail: int) -> Mesh:
         reach = np.stack([(1 - heights) * 2.1 + 0.3] * 2 + [np.full(cards, 3.0)], axis=1)
         _cards(builder, rng, centres, middle, reach, size, MASK_LAYERS["needles"])
         return builder.finish()
-    crown, reach, trunk = {
+    middle_m, reach_m, trunk = {
         "round": ((0.0, 0.0, 6.1), (3.0, 3.0, 2.9), 3.4),
         "tall": ((0.0, 0.0, 6.6), (2.1, 2.1, 3.8), 3.0),
         "wide": ((0.0, 0.0, 6.2), (4.2, 4.0, 2.7), 3.6),
     }[kind]
+    crown, reach = np.array(middle_m), np.array(reach_m)
     lean = rng.normal(0, 0.15, 2)
     top = np.array([lean[0], lean[1], trunk + 0.6])
     builder.add_tube((0, 0, -0.1), top * [0.4, 0.4, 0.5], 0.24, 0.17, "bark", 8 if detail else 5)
     builder.add_tube(top * [0.4, 0.4, 0.5], top, 0.17, 0.14, "bark", 8 if detail else 5)
-    blobs = np.asarray(crown) + _ball(rng, 9, 0.2) * np.asarray(reach) * 0.62
+    blobs = crown + _ball(rng, 9, 0.2) * reach * 0.62
     for blob in blobs if detail else blobs[:4]:
         builder.add_tube(top, blob, 0.10, 0.03, "bark", 4)
     # leaves gather in lumps at the branches' ends, which gives the crown its uneven outline
     which = rng.integers(0, len(blobs), cards)
-    centres = blobs[which] + _ball(rng, cards, 0.3) * np.asarray(reach) * 0.48
-    _cards(builder, rng, centres, np.asarray(crown), np.asarray(reach), size, MASK_LAYERS["leaves"])
+    centres = blobs[which] + _ball(rng, cards, 0.3) * reach * 0.48
+    _cards(builder, rng, centres, crown, reach, size, MASK_LAYERS["leaves"])
     return builder.finish()
 
 

@@ -5,6 +5,7 @@ Work is cut into bands of rows that a few threads fill; kernels release the lock
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -103,7 +104,7 @@ class Picture:
 
 def _bands(rows: int, count: int) -> list[tuple[int, int]]:
     edges = np.linspace(0, rows, count + 1).round().astype(int)
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [(int(a), int(b)) for a, b in itertools.pairwise(edges) if b > a]
 
 
 class Renderer:
@@ -154,7 +155,13 @@ class Renderer:
         self.sun_axes = np.stack([right, np.cross(towards, right), towards])
 
     def _triangles(
-        self, view: VisibleTriangles, mesh: npt.NDArray[np.int64], linear: Array, offset: Array, grid: Array, parallel: bool
+        self,
+        view: VisibleTriangles,
+        mesh: npt.NDArray[np.int64],
+        linear: Array,
+        offset: Array,
+        grid: Array,
+        parallel: bool,
     ) -> VisibleTriangles:
         library = self.library
         arguments = (
@@ -207,7 +214,9 @@ class Renderer:
         mesh = scene.mesh[rows]
         scale = scene.scale[rows]
         local = self.library.centres[mesh] * scale[:, None]
-        return np.einsum("nij,nj->ni", scene.rotation[rows], local) + scene.position[rows], self.library.radii[mesh] * scale
+        return np.einsum("nij,nj->ni", scene.rotation[rows], local) + scene.position[rows], self.library.radii[
+            mesh
+        ] * scale
 
     def _shadows(self, scene: Scene, focus: Array) -> None:
         middle = (self.sun_axes @ focus)[:2]
@@ -304,7 +313,8 @@ class Renderer:
         placed = tuple(
             np.ascontiguousarray(part)
             for part in (
-                linear, offset, inverses, cam_R_world @ scene.rotation[rows], scene.looks[rows], next_linear, next_offset,
+                linear, offset, inverses, cam_R_world @ scene.rotation[rows], scene.looks[rows], next_linear,
+                next_offset,
                 scene.semantic[rows], scene.instance[rows],
             )
         )  # fmt: skip

@@ -26,7 +26,9 @@ class LidarSpec:
     """
 
     height_m: float = 1.73
-    elevations_deg: tuple[float, ...] = tuple(np.concatenate([np.linspace(2.0, -8.33, 32), np.linspace(-8.83, -24.33, 32)]).tolist())
+    elevations_deg: tuple[float, ...] = tuple(
+        np.concatenate([np.linspace(2.0, -8.33, 32), np.linspace(-8.83, -24.33, 32)]).tolist()
+    )
     azimuth_step_deg: float = 0.18
     max_range_m: float = 110.0
     range_noise_m: float = 0.015
@@ -95,7 +97,7 @@ def _camera(
     )
 
 
-# the left colour camera of KITTI's car: 0.33 m ahead of the lidar, 1.65 m above the road, turned by a fraction of a degree
+# the left colour camera of KITTI's car: ahead of the lidar, 1.65 m above the road, turned by a fraction of a degree
 _KITTI_PLACE = (0.272, 0.016, 1.654)
 _KITTI_TURN = _turned(0.42, 0.55, 0.10)
 
@@ -103,7 +105,9 @@ _KITTI_TURN = _turned(0.42, 0.55, 0.10)
 def _rigs() -> dict[str, Rig]:
     kitti = _camera("image_02", 721.5377, (609.5593, 172.854), (1242, 375), _KITTI_PLACE, _KITTI_TURN)
     scale = 416 / 1242
-    small = _camera("image_02", 721.5377 * scale, (609.5593 * scale, 172.854 * scale), (416, 128), _KITTI_PLACE, _KITTI_TURN)
+    small = _camera(
+        "image_02", 721.5377 * scale, (609.5593 * scale, 172.854 * scale), (416, 128), _KITTI_PLACE, _KITTI_TURN
+    )
     camvid = _camera("image_02", 560.0, (240.0, 168.0), (480, 360), (1.2, 0.0, 1.35), _turned())
     around = []
     for k, yaw in enumerate((0.0, -55.0, -110.0, 180.0, 110.0, 55.0)):

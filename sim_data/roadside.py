@@ -62,8 +62,8 @@ class _Clearance:
     def take(self, corners: np.ndarray) -> bool:
         """Claims a parallelogram (origin, two sides) if it is free."""
         origin, along, across = corners
-        u = np.arange(0, 1.0001, 0.8 / max(np.linalg.norm(along), 1.0))
-        v = np.arange(0, 1.0001, 0.8 / max(np.linalg.norm(across), 1.0))
+        u = np.arange(0, 1.0001, 0.8 / max(float(np.linalg.norm(along)), 1.0))
+        v = np.arange(0, 1.0001, 0.8 / max(float(np.linalg.norm(across)), 1.0))
         spots = origin + u[:, None, None] * along + v[None, :, None] * across
         cells = ((spots.reshape(-1, 2) - self.low) / self.cell_m).astype(int)
         if (cells < 0).any() or (cells >= [self.taken.shape[1], self.taken.shape[0]]).any():
@@ -207,7 +207,9 @@ def _street_items(
         if draw < 0.06:
             x, y, heading = _spot(road, float(s), side, edge.pavement_m - 0.2)
             mesh = _once(world, "bin", furniture.build_bin)
-            tone = ((0.03, 0.08, 0.04), (0.05, 0.05, 0.06), (0.30, 0.22, 0.03), (0.04, 0.07, 0.16))[int(rng.integers(4))]
+            tone = ((0.03, 0.08, 0.04), (0.05, 0.05, 0.06), (0.30, 0.22, 0.03), (0.04, 0.07, 0.16))[
+                int(rng.integers(4))
+            ]
             world.placed.put(mesh, (x, y, KERB_M), heading + rng.normal(0, 0.2), "wall", (*tone, *tone), 1)
         elif draw < 0.12 and edge.kind == "street":
             for k in range(3):
@@ -218,7 +220,12 @@ def _street_items(
             x, y, heading = _spot(road, float(s), side, edge.pavement_m - 0.35)
             colour = paint_colour(rng)
             world.put_object(
-                "bicycle", world.bicycle_mesh, (x, y, KERB_M), float(heading + rng.normal(0, 0.25)), (*colour, *colour), 3
+                "bicycle",
+                world.bicycle_mesh,
+                (x, y, KERB_M),
+                float(heading + rng.normal(0, 0.25)),
+                (*colour, *colour),
+                3,
             )
 
 
@@ -269,9 +276,15 @@ def _barriers(world: World, road: Road, side: float, rng: np.random.Generator) -
         for p, q, keep in ((a, b, True), (out_a, out_b, rng.uniform() < 0.7)):
             if keep:
                 length = float(np.linalg.norm(q - p))
-                mesh = _once(world, f"rail {round(length, 1)}", lambda length=length: furniture.build_guard_rail(round(length, 1) + 0.1))
+                mesh = _once(
+                    world,
+                    f"rail {round(length, 1)}",
+                    lambda length=length: furniture.build_guard_rail(round(length, 1) + 0.1),
+                )
                 yaw = float(np.arctan2(q[1] - p[1], q[0] - p[0]))
-                world.placed.put(mesh, (float(p[0]), float(p[1]), 0.0), yaw, "fence", (0.35, 0.36, 0.37, 0.3, 0.3, 0.3), 1)
+                world.placed.put(
+                    mesh, (float(p[0]), float(p[1]), 0.0), yaw, "fence", (0.35, 0.36, 0.37, 0.3, 0.3, 0.3), 1
+                )
 
 
 def _greenery(
@@ -295,12 +308,28 @@ def _greenery(
             else:
                 bush = _once(world, f"bush {int(rng.integers(3))}", lambda: build_bush(rng))
                 leaf = _jitter(rng, _LEAVES[int(rng.integers(len(_LEAVES)))], 0.25)
-                world.placed.put(bush, (x, y, 0.0), float(rng.uniform(0, 6.28)), "vegetation", (*leaf, *leaf), 5, float(rng.uniform(0.8, 1.8)))
+                world.placed.put(
+                    bush,
+                    (x, y, 0.0),
+                    float(rng.uniform(0, 6.28)),
+                    "vegetation",
+                    (*leaf, *leaf),
+                    5,
+                    float(rng.uniform(0.8, 1.8)),
+                )
 
 
 def _tree(world: World, pair: tuple[int, int], x: float, y: float, scale: float, rng: np.random.Generator) -> None:
     leaf = _jitter(rng, _LEAVES[int(rng.integers(len(_LEAVES)))], 0.25)
-    world.placed.put(pair[0], (x, y, 0.0), float(rng.uniform(0, 6.28)), "vegetation", (*leaf, *leaf), int(rng.integers(1, 1000)), scale)
+    world.placed.put(
+        pair[0],
+        (x, y, 0.0),
+        float(rng.uniform(0, 6.28)),
+        "vegetation",
+        (*leaf, *leaf),
+        int(rng.integers(1, 1000)),
+        scale,
+    )
     world.coarse[pair[0]] = pair[1]
 
 
@@ -346,4 +375,12 @@ def _backdrop(world: World, trees: list[tuple[int, int]], clearance: _Clearance,
             x, y = middle[0] + far * np.cos(angle), middle[1] + far * np.sin(angle)
             pair = trees[int(rng.integers(len(trees)))]
             leaf = _jitter(rng, _LEAVES[int(rng.integers(len(_LEAVES)))], 0.2)
-            world.placed.put(pair[1], (float(x), float(y), -0.5), float(rng.uniform(0, 6.28)), "vegetation", (*leaf, *leaf), 7, float(rng.uniform(1.3, 2.1)))
+            world.placed.put(
+                pair[1],
+                (float(x), float(y), -0.5),
+                float(rng.uniform(0, 6.28)),
+                "vegetation",
+                (*leaf, *leaf),
+                7,
+                float(rng.uniform(1.3, 2.1)),
+            )

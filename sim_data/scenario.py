@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -9,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perception.errors import ConfigError
 
-try:
+if sys.version_info >= (3, 11):
     import tomllib
-except ModuleNotFoundError:  # Python 3.10
+else:
     import tomli as tomllib
 
 __all__ = ["Scenario", "list_scenarios", "load_scenario"]
@@ -27,29 +28,29 @@ class Roads(_Strict):
     """Shape of the network."""
 
     layout: Literal["grid", "curves", "motorway", "roundabout"] = "grid"
-    block_m: float = Field(110.0, ge=60, le=300)
-    lanes: int = Field(1, ge=1, le=3)
+    block_m: float = Field(default=110.0, ge=60, le=300)
+    lanes: int = Field(default=1, ge=1, le=3)
     parking: bool = True
-    pavement_m: float = Field(2.8, ge=0, le=8)
-    speed_mps: float = Field(11.0, gt=1, le=45)
-    signals: float = Field(0.5, ge=0, le=1)
+    pavement_m: float = Field(default=2.8, ge=0, le=8)
+    speed_mps: float = Field(default=11.0, gt=1, le=45)
+    signals: float = Field(default=0.5, ge=0, le=1)
 
 
 class Sides(_Strict):
     """What stands beside the roads."""
 
     buildings: Literal["city", "suburb", "none"] = "city"
-    trees: float = Field(0.6, ge=0, le=1)
-    hedges: float = Field(0.2, ge=0, le=1)
+    trees: float = Field(default=0.6, ge=0, le=1)
+    hedges: float = Field(default=0.2, ge=0, le=1)
 
 
 class Actors(_Strict):
     """How much traffic there is."""
 
-    vehicles: int = Field(28, ge=0, le=200)
-    cyclists: int = Field(4, ge=0, le=50)
-    pedestrians: int = Field(24, ge=0, le=300)
-    parked: float = Field(0.6, ge=0, le=1)
+    vehicles: int = Field(default=28, ge=0, le=200)
+    cyclists: int = Field(default=4, ge=0, le=50)
+    pedestrians: int = Field(default=24, ge=0, le=300)
+    parked: float = Field(default=0.6, ge=0, le=1)
 
 
 class Weather(_Strict):
@@ -58,9 +59,9 @@ class Weather(_Strict):
     time: Literal["day", "dusk", "night"] = "day"
     sun_elevation_deg: tuple[float, float] = (25.0, 60.0)
     clouds: tuple[float, float] = (0.25, 0.6)
-    overcast: float = Field(0.0, ge=0, le=1)
-    rain: float = Field(0.0, ge=0, le=1)
-    fog_visibility_m: float = Field(2500.0, ge=20)
+    overcast: float = Field(default=0.0, ge=0, le=1)
+    rain: float = Field(default=0.0, ge=0, le=1)
+    fog_visibility_m: float = Field(default=2500.0, ge=20)
 
 
 class Scenario(_Strict):

@@ -185,7 +185,8 @@ class Simulation:
             found.append(
                 SceneObject(
                     self._instances[k], name, (x, y, z), float(now.yaw[k]), low, high,
-                    (float(velocity[0]), float(velocity[1]), float(velocity[2])), int(now.mesh[k]), name != "traffic_light",
+                    (float(velocity[0]), float(velocity[1]), float(velocity[2])), int(now.mesh[k]),
+                    name != "traffic_light",
                 )
             )  # fmt: skip
         return found
@@ -317,7 +318,9 @@ def _populate(world: World, rng: np.random.Generator) -> Traffic:
     traffic = Traffic(network, [], [], rng)
     ego_start = min(12.0, 0.2 * network.paths[start].length_m)
     taken[start] = [(ego_start, 14.0)]
-    traffic.vehicles.append(Vehicle(0, 1, 4.6, start, traffic.choose(network.paths[start]), ego_start, 7.0, power_mps2=1.4))
+    traffic.vehicles.append(
+        Vehicle(0, 1, 4.6, start, traffic.choose(network.paths[start]), ego_start, 7.0, power_mps2=1.4)
+    )
     weights = np.array([network.paths[k].length_m for k in lanes])
     # the ego vehicle's own road gets its share of company
     home = network.paths[start].road
@@ -348,7 +351,9 @@ def _populate(world: World, rng: np.random.Generator) -> Traffic:
 
 def _leads_far(paths: list, number: int) -> bool:  # type: ignore[type-arg]
     path = paths[number]
-    return path.length_m > 45 and any(paths[onward].following for turn in path.following for onward in paths[turn].following)
+    return path.length_m > 45 and any(
+        paths[onward].following for turn in path.following for onward in paths[turn].following
+    )
 
 
 def _add_walkers(world: World, traffic: Traffic, home: int, rng: np.random.Generator) -> None:

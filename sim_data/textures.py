@@ -59,11 +59,15 @@ def _courses(
 def _cobbles(rng: np.random.Generator) -> Float:
     """Distance to the second nearest of scattered points minus the nearest: rounded stones."""
     cells = 16
-    points = (np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), -1) + rng.uniform(0.2, 0.8, (cells, cells, 2))) / cells
+    points = (
+        np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), -1) + rng.uniform(0.2, 0.8, (cells, cells, 2))
+    ) / cells
     points = points.reshape(-1, 2)
     tones = rng.uniform(0.45, 1.0, len(points))
     grid = (np.stack(np.meshgrid(np.arange(_SIZE), np.arange(_SIZE)), -1) + 0.5) / _SIZE
-    near, which = cKDTree(points % 1.0, boxsize=1.0).query(grid.reshape(-1, 2), k=2)
+    near, which = (
+        np.asarray(part) for part in cKDTree(points % 1.0, boxsize=np.ones(2)).query(grid.reshape(-1, 2), k=2)
+    )
     gap = np.clip((near[:, 1] - near[:, 0]) * cells * 2.2, 0, 1)
     nearest = which[:, 0]
     return np.asarray((0.15 + 0.75 * gap * tones[nearest]).reshape(_SIZE, _SIZE))

@@ -65,7 +65,10 @@ class Walker:
 
     def pose(self) -> tuple[float, float, float]:
         """x, y and heading."""
-        x, y = float(np.interp(self.s_m, self.s, self.points[:, 0])), float(np.interp(self.s_m, self.s, self.points[:, 1]))
+        x, y = (
+            float(np.interp(self.s_m, self.s, self.points[:, 0])),
+            float(np.interp(self.s_m, self.s, self.points[:, 1])),
+        )
         ahead = min(self.s_m + 0.5, float(self.s[-1]))
         behind = max(self.s_m - 0.5, 0.0)
         dx = np.interp(ahead, self.s, self.points[:, 0]) - np.interp(behind, self.s, self.points[:, 0])
@@ -207,9 +210,7 @@ class Traffic:
         if vehicle.number not in queue:
             queue.append(vehicle.number)
         inside = [
-            other
-            for other in self.vehicles
-            if other.granted == path.ahead_junction and other.number != vehicle.number
+            other for other in self.vehicles if other.granted == path.ahead_junction and other.number != vehicle.number
         ]
         blocked = any(self._arm_of(other, path.ahead_junction) != path.arm for other in inside)
         if queue[0] == vehicle.number and not blocked:

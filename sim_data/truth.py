@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects
@@ -110,9 +109,7 @@ class TruthFinder:
             np.array(shares), np.array(truncated),
         )  # fmt: skip
 
-    def _in_view(
-        self, objects: list[SceneObject], camera: PinholeCamera, cam_SE3_world: SE3
-    ) -> list[SceneObject]:
+    def _in_view(self, objects: list[SceneObject], camera: PinholeCamera, cam_SE3_world: SE3) -> list[SceneObject]:
         """Objects whose bounding sphere may meet the picture."""
         if not objects:
             return []
@@ -152,5 +149,5 @@ class TruthFinder:
             self.planes, self.bounds, self.sources, min(found, len(self.planes)), library.flags, self.masks, False,
             (0, height), nearness, ids,
         )  # fmt: skip
-        alone = cv2.countNonZero((ids >= 0).astype(np.uint8)) / scale**2
-        return min(1.0, count / max(alone, 1.0))
+        alone = float(np.count_nonzero(ids >= 0)) / scale**2
+        return float(min(1.0, count / max(alone, 1.0)))

@@ -1,7 +1,7 @@
 """The true map around a drive: a bird's-eye raster of classes, lines, lane paths and everything that stands still.
 
-The map's frame is the ego frame of the drive's first frame with its pitch and roll taken out: x forward, y left, m. It is
-the world that a replay of the drive uses.
+The map's frame is the ego frame of the drive's first frame with its pitch and roll taken out: x forward, y left, m.
+It is the world that a replay of the drive uses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from perception.classes import SEMANTIC_CLASSES, SEMANTIC_COLOURS_RGB, VOID_ID
 from perception.files import replaced_when_done, write_text_atomic
 from perception.geometry import SE3
-from sim_data.kernels.raster import rasterise, setup_triangles
+from sim_data.kernels.raster import FLAG_TWO_SIDED, rasterise, setup_triangles
 from sim_data.kernels.shade import MATERIALS
 from sim_data.render import VisibleTriangles
 from sim_data.textures import make_masks
@@ -38,7 +38,9 @@ def map_frame(world_SE3_ego: SE3) -> SE3:
     return SE3.from_yaw(world_SE3_ego.yaw_rad, [*world_SE3_ego.translation[:2], 0.0])
 
 
-def class_raster(world: World, world_SE3_map: SE3, low_m: Array, cells: tuple[int, int], cell_m: float) -> npt.NDArray[np.uint8]:
+def class_raster(
+    world: World, world_SE3_map: SE3, low_m: Array, cells: tuple[int, int], cell_m: float
+) -> npt.NDArray[np.uint8]:
     """(rows, columns) class ids seen from above; row 0 is the lowest y, column 0 the lowest x.
 
     Args:
@@ -57,7 +59,9 @@ def class_raster(world: World, world_SE3_map: SE3, low_m: Array, cells: tuple[in
     return classes
 
 
-def _tile(world: World, world_SE3_map: SE3, low_m: Array, size: tuple[int, int], cell_m: float) -> npt.NDArray[np.uint8]:
+def _tile(
+    world: World, world_SE3_map: SE3, low_m: Array, size: tuple[int, int], cell_m: float
+) -> npt.NDArray[np.uint8]:
     library, placed = world.library, world.placed
     shown = np.isin(placed.semantic, [SEMANTIC_CLASSES.index(name) for name in _SHOWN])
     mesh, yaw, scale = np.array(placed.mesh), np.array(placed.yaw), np.array(placed.scale)
@@ -75,7 +79,7 @@ def _tile(world: World, world_SE3_map: SE3, low_m: Array, size: tuple[int, int],
     near = (centre[:, :2] > low_m - radius[:, None]).all(axis=1) & (centre[:, :2] < high + radius[:, None]).all(axis=1)
     rows = np.flatnonzero(shown & near)
     # looking down with y to the bottom of the picture mirrors the triangles, so both sides must count
-    flags = library.flags | 1
+    flags = library.flags | np.uint8(FLAG_TWO_SIDED)
     flip = np.diag([1.0, 1.0, -1.0])
     view = VisibleTriangles.sized(size[0], size[1])
     density = 1.0 / cell_m

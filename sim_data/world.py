@@ -104,7 +104,14 @@ def paint_colour(rng: np.random.Generator) -> tuple[float, float, float]:
     if draw < 0.78:
         tone = rng.uniform(0.58, 0.72)
         return tone, tone, tone * 0.98
-    palette = ((0.20, 0.018, 0.018), (0.018, 0.035, 0.10), (0.035, 0.075, 0.16), (0.02, 0.05, 0.03), (0.20, 0.16, 0.10), (0.10, 0.02, 0.03))
+    palette = (
+        (0.20, 0.018, 0.018),
+        (0.018, 0.035, 0.10),
+        (0.035, 0.075, 0.16),
+        (0.02, 0.05, 0.03),
+        (0.20, 0.16, 0.10),
+        (0.10, 0.02, 0.03),
+    )
     base = palette[int(rng.integers(len(palette)))]
     gain = float(rng.uniform(0.6, 1.4))
     return base[0] * gain, base[1] * gain, base[2] * gain
@@ -145,16 +152,12 @@ class World:
         library = MeshLibrary()
         placed = Placed()
         for surface in ground.surfaces:
-            placed.put(
-                library.add(surface.mesh), (0.0, 0.0, 0.0), 0.0, surface.semantic, surface.colours, surface.seed
-            )
+            placed.put(library.add(surface.mesh), (0.0, 0.0, 0.0), 0.0, surface.semantic, surface.colours, surface.seed)
         boxes: dict[int, tuple[tuple[float, float, float], tuple[float, float, float]]] = {}
         vehicles = [library.add(build_vehicle(shape)) for shape in VEHICLE_SHAPES]
         for number in vehicles:
             boxes[number] = _bounds([library.meshes[number]])
-        walkers = [
-            [library.add(build_pedestrian(phase, build)) for phase in range(STEP_PHASES)] for build in range(3)
-        ]
+        walkers = [[library.add(build_pedestrian(phase, build)) for phase in range(STEP_PHASES)] for build in range(3)]
         cyclists = [
             [library.add(build_cyclist(phase, helmet)) for phase in range(PEDAL_PHASES)] for helmet in (False, True)
         ]
@@ -164,7 +167,18 @@ class World:
         bicycle = library.add(build_bicycle())
         boxes[bicycle] = _bounds([library.meshes[bicycle]])
         world = cls(
-            scenario, network, ground, library, placed, [], vehicles, walkers, cyclists, bicycle, np.zeros((0, 10)), boxes
+            scenario,
+            network,
+            ground,
+            library,
+            placed,
+            [],
+            vehicles,
+            walkers,
+            cyclists,
+            bicycle,
+            np.zeros((0, 10)),
+            boxes,
         )
         furnish(world, rng)
         library.freeze()
@@ -189,9 +203,7 @@ class World:
         self.placed.put(
             mesh, position, yaw, SEMANTIC_OF_OBJECT[object_class], colours, seed, instance=instance, lamps=lamps
         )
-        self.objects.append(
-            SceneObject(instance, object_class, position, yaw, low, high, (0.0, 0.0, 0.0), mesh, False)
-        )
+        self.objects.append(SceneObject(instance, object_class, position, yaw, low, high, (0.0, 0.0, 0.0), mesh, False))
 
 
 def _bounds(meshes: list[Mesh]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

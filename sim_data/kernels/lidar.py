@@ -25,7 +25,7 @@ def _cast(directions, view, ids, planes, sources, flags, masks, ranges_m, hits):
     for beam in range(directions.shape[0]):
         dx, dy, dz = directions[beam, 0], directions[beam, 1], directions[beam, 2]
         px, py = fx * dx / dz + cx, fy * dy / dz + cy
-        column, row = int(math.floor(px + 0.5)), int(math.floor(py + 0.5))
+        column, row = math.floor(px + 0.5), math.floor(py + 0.5)
         best, hit, last = 0.0, -1, -1
         for j in range(-1, 2):
             for i in range(-1, 2):

@@ -12,8 +12,8 @@ __all__ = ["develop"]
 
 
 @njit(
-    "void(float32[:,:,::1], float32[:,:,::1], float64[::1], float32[::1], float32[:,:,::1], int64, int64, int64, int64, "
-    "uint8[:,:,::1])",
+    "void(float32[:,:,::1], float32[:,:,::1], float64[::1], float32[::1], float32[:,:,::1], int64, int64, int64, "
+    "int64, uint8[:,:,::1])",
     cache=True,
     nogil=True,
     error_model="numpy",

@@ -50,7 +50,7 @@ def _texture(textures, layer, u, v, footprint):  # type: ignore[no-untyped-def]
     offset = (TEXTURE_SIZE * TEXTURE_SIZE - size * size) * 4 // 3
     x = (u - math.floor(u)) * size - 0.5
     y = (v - math.floor(v)) * size - 0.5
-    x0, y0 = int(math.floor(x)), int(math.floor(y))
+    x0, y0 = math.floor(x), math.floor(y)
     dx, dy = x - x0, y - y0
     mask = size - 1
     xa, xb = x0 & mask, (x0 + 1) & mask
@@ -128,7 +128,7 @@ def _surroundings(textures, light, dx, dy, dz, out):  # type: ignore[no-untyped-
 @njit("float64(float32[:,::1], float64, float64, float64)", cache=True, nogil=True, error_model="numpy")
 def _lit(shadow, x, y, depth):  # type: ignore[no-untyped-def]
     """Share of light at map position x, y (texels): bilinear over four depth comparisons."""
-    x0, y0 = int(math.floor(x)), int(math.floor(y))
+    x0, y0 = math.floor(x), math.floor(y)
     if x0 < 0 or y0 < 0 or x0 + 1 >= shadow.shape[1] or y0 + 1 >= shadow.shape[0]:
         return 1.0
     dx, dy = x - x0, y - y0
@@ -141,8 +141,7 @@ def _lit(shadow, x, y, depth):  # type: ignore[no-untyped-def]
 
 
 @njit(
-    "void(uint8[:,::1], float64[:,:,::1], float64, float64, float64, float64, float64, float64[::1], "
-    "float64[::1])",
+    "void(uint8[:,::1], float64[:,:,::1], float64, float64, float64, float64, float64, float64[::1], float64[::1])",
     cache=True,
     nogil=True,
     error_model="numpy",
@@ -162,7 +161,7 @@ def _road(textures, paints, par, u, v, fu, fv, light, out):  # type: ignore[no-u
         wheel = math.exp(-(((across - 0.25 * lane) / 0.38) ** 2)) + math.exp(-(((across - 0.75 * lane) / 0.38) ** 2))
         tone *= 1.0 + 0.06 * wheel - 0.07 * math.exp(-(((across - 0.5 * lane) / 0.45) ** 2))
     # repaired rectangles and tar seams
-    patch = _hash(int(math.floor(u / 3.2)), int(math.floor(v / 11.0)), 77 + row)
+    patch = _hash(math.floor(u / 3.2), math.floor(v / 11.0), 77 + row)
     if patch > 0.82:
         tone *= 0.80 + 0.45 * (patch - 0.82) / 0.18
     crack = _texture(textures, _T_FBM, u * 0.021 + 0.2, v * 0.017, footprint * 0.02)
@@ -202,15 +201,14 @@ def _road(textures, paints, par, u, v, fu, fv, light, out):  # type: ignore[no-u
 
 
 @njit(
-    "void(uint8[:,::1], float64[::1], int64, float64, float64, float64, float64, float64, float64[::1], "
-    "float64[::1])",
+    "void(uint8[:,::1], float64[::1], int64, float64, float64, float64, float64, float64, float64[::1], float64[::1])",
     cache=True,
     nogil=True,
     error_model="numpy",
 )
 def _facade(textures, rgb, seed, par, u, v, fu, fv, light, out):  # type: ignore[no-untyped-def]
     """A wall with windows: u in bays, v in floors. out: rgb, gloss, unused, emission rgb."""
-    bay, floor = int(math.floor(u)), int(math.floor(v))
+    bay, floor = math.floor(u), math.floor(v)
     x, y = u - bay, v - floor
     style = _hash(int(seed), 11, 3)
     brick = _hash(int(seed), 5, 9)
@@ -260,7 +258,7 @@ def _facade(textures, rgb, seed, par, u, v, fu, fv, light, out):  # type: ignore
         base = 0.03 + 0.35 * _hash(colour, 5, 6)
         letter = _inside(y, 0.815, 0.875, fv) * _inside((u * 0.5 - math.floor(u * 0.5)), 0.25, 0.75, fu)
         stroke = u * 22.0 - math.floor(u * 22.0)
-        letter *= 0.8 if stroke < 0.6 and _hash(int(math.floor(u * 22.0)), seed, 2) > 0.2 else 0.0
+        letter *= 0.8 if stroke < 0.6 and _hash(math.floor(u * 22.0), seed, 2) > 0.2 else 0.0
         if fu * 22.0 > 1.0:
             letter *= 0.5
         for c in range(3):
@@ -293,7 +291,7 @@ def _facade(textures, rgb, seed, par, u, v, fu, fv, light, out):  # type: ignore
         goods = _texture(textures, _T_FBM, u * 0.9 + pane, v * 0.6, footprint)
         inner = 0.015 + 0.30 * max(0.0, goods - 0.5)
         if y < 0.42:
-            inner += 0.08 * _hash(int(math.floor(u * 7.0)), seed, 8) * _hash(int(math.floor(u * 13.0)), seed, 9)
+            inner += 0.08 * _hash(math.floor(u * 7.0), seed, 8) * _hash(math.floor(u * 13.0), seed, 9)
     for c in range(3):
         shade = (inner * (1 - curtain) + 0.34 * curtain) * (1 - recess)
         out[c] = out[c] * (1 - glass) + shade * glass
@@ -313,9 +311,15 @@ def _facade(textures, rgb, seed, par, u, v, fu, fv, light, out):  # type: ignore
 def _car(cars, rgb, lamps_on, seed, par, region, x, y, z, nx, fw, out):  # type: ignore[no-untyped-def]
     """A car body in its own frame: x forward, y left, z up, m. out: rgb, gloss, mirror, emission rgb."""
     row = int(par)
-    half, wide, sill, belt, top = cars[row, 0], cars[row, 1], cars[row, 2], cars[row, 3], cars[row, 4]
+    wide, sill, belt, top = cars[row, 1], cars[row, 2], cars[row, 3], cars[row, 4]
     front_axle, rear_axle, radius = cars[row, 5], cars[row, 6], cars[row, 7]
-    screen_low, screen_high, rear_high, rear_low, pillar = cars[row, 8], cars[row, 9], cars[row, 10], cars[row, 11], cars[row, 12]
+    screen_low, screen_high, rear_high, rear_low, pillar = (
+        cars[row, 8],
+        cars[row, 9],
+        cars[row, 10],
+        cars[row, 11],
+        cars[row, 12],
+    )
     for c in range(3):
         out[c] = rgb[c]
         out[5 + c] = 0.0
@@ -338,9 +342,7 @@ def _car(cars, rgb, lamps_on, seed, par, region, x, y, z, nx, fw, out):  # type:
             step = x / 1.5 - math.floor(x / 1.5)
             glass *= 1.0 - _inside(step, 0.0, 0.06, fw / 1.5)
     if region == 0 and z < belt + 0.02:
-        seam = _inside(x, pillar - 0.008, pillar + 0.008, fw) + _inside(
-            x, screen_low - 0.35, screen_low - 0.334, fw
-        )
+        seam = _inside(x, pillar - 0.008, pillar + 0.008, fw) + _inside(x, screen_low - 0.35, screen_low - 0.334, fw)
         seam += _inside(x, rear_axle + 0.36, rear_axle + 0.376, fw) * (1.0 if cars[row, 14] == 0 else 0.0)
         seam *= _inside(z, sill + 0.12, belt, fw)
         handle = _inside(z, belt - 0.16, belt - 0.12, fw) * (
@@ -434,17 +436,21 @@ def _sign_face(design, u, v, fw, colours, out):  # type: ignore[no-untyped-def]
         rows = v * 3.0 - math.floor(v * 3.0)
         letter = _inside(rows, 0.3, 0.7, fw * 3) * (1.0 if _hash(int(u * 14 + 40), int(v * 3.0 + 9), 5) > 0.4 else 0.0)
         white = max(edge, letter * _inside(abs(u), 0.0, 0.8, fw))
-        r, g, b = colours[0] * (1 - white) + 0.7 * white, colours[1] * (1 - white) + 0.7 * white, colours[2] * (1 - white) + 0.7 * white
+        r, g, b = (
+            colours[0] * (1 - white) + 0.7 * white,
+            colours[1] * (1 - white) + 0.7 * white,
+            colours[2] * (1 - white) + 0.7 * white,
+        )
     else:  # the back
         r, g, b = 0.28, 0.29, 0.30
     out[0], out[1], out[2], out[3] = r, g, b, 0.05
 
 
 @njit(
-    "void(uint8[:,::1], float64[:,:,::1], float64[:,::1], float64[::1], float32[:,::1], float32[:,::1], float32[:,::1], "
-    "float64[:,::1], float32[:,::1], float64[::1], float64[:,::1], float64[:,::1], float32[:,::1], uint8[::1], "
-    "float32[:,::1], float64[:,::1], float64[:,:,::1], float64[:,::1], float64[:,:,::1], int64, int64, float64, float64, "
-    "float64, float64, float64, float64, float64, float64[::1], float64[::1])",
+    "void(uint8[:,::1], float64[:,:,::1], float64[:,::1], float64[::1], float32[:,::1], float32[:,::1], "
+    "float32[:,::1], float64[:,::1], float32[:,::1], float64[::1], float64[:,::1], float64[:,::1], float32[:,::1], "
+    "uint8[::1], float32[:,::1], float64[:,::1], float64[:,:,::1], float64[:,::1], float64[:,:,::1], int64, int64, "
+    "float64, float64, float64, float64, float64, float64, float64, float64[::1], float64[::1])",
     cache=True,
     nogil=True,
     error_model="numpy",
@@ -468,23 +474,60 @@ def _surface(  # type: ignore[no-untyped-def]
     lx = inverses[placed, 0, 0] * qx + inverses[placed, 0, 1] * qy + inverses[placed, 0, 2] * qz
     ly = inverses[placed, 1, 0] * qx + inverses[placed, 1, 1] * qy + inverses[placed, 1, 2] * qz
     lz = inverses[placed, 2, 0] * qx + inverses[placed, 2, 1] * qy + inverses[placed, 2, 2] * qz
-    u = attributes[triangle, 12] * lx + attributes[triangle, 13] * ly + attributes[triangle, 14] * lz + attributes[triangle, 15]
-    v = attributes[triangle, 16] * lx + attributes[triangle, 17] * ly + attributes[triangle, 18] * lz + attributes[triangle, 19]
+    u = (
+        attributes[triangle, 12] * lx
+        + attributes[triangle, 13] * ly
+        + attributes[triangle, 14] * lz
+        + attributes[triangle, 15]
+    )
+    v = (
+        attributes[triangle, 16] * lx
+        + attributes[triangle, 17] * ly
+        + attributes[triangle, 18] * lz
+        + attributes[triangle, 19]
+    )
     # texture footprint: gradients of u and v in camera coordinates
     fu, fv = 0.0, 0.0
     for c in range(2):
-        gx = inverses[placed, 0, 0] * attributes[triangle, 12 + 4 * c] + inverses[placed, 1, 0] * attributes[triangle, 13 + 4 * c] + inverses[placed, 2, 0] * attributes[triangle, 14 + 4 * c]
-        gy = inverses[placed, 0, 1] * attributes[triangle, 12 + 4 * c] + inverses[placed, 1, 1] * attributes[triangle, 13 + 4 * c] + inverses[placed, 2, 1] * attributes[triangle, 14 + 4 * c]
-        gz = inverses[placed, 0, 2] * attributes[triangle, 12 + 4 * c] + inverses[placed, 1, 2] * attributes[triangle, 13 + 4 * c] + inverses[placed, 2, 2] * attributes[triangle, 14 + 4 * c]
+        gx = (
+            inverses[placed, 0, 0] * attributes[triangle, 12 + 4 * c]
+            + inverses[placed, 1, 0] * attributes[triangle, 13 + 4 * c]
+            + inverses[placed, 2, 0] * attributes[triangle, 14 + 4 * c]
+        )
+        gy = (
+            inverses[placed, 0, 1] * attributes[triangle, 12 + 4 * c]
+            + inverses[placed, 1, 1] * attributes[triangle, 13 + 4 * c]
+            + inverses[placed, 2, 1] * attributes[triangle, 14 + 4 * c]
+        )
+        gz = (
+            inverses[placed, 0, 2] * attributes[triangle, 12 + 4 * c]
+            + inverses[placed, 1, 2] * attributes[triangle, 13 + 4 * c]
+            + inverses[placed, 2, 2] * attributes[triangle, 14 + 4 * c]
+        )
         size = abs(gx * ax + gy * ay + gz * az) + abs(gx * bx + gy * by + gz * bz)
         if c == 0:
             fu = size
         else:
             fv = size
     fu, fv = min(fu, 1e3) + 1e-9, min(fv, 1e3) + 1e-9
-    nx = attributes[triangle, 0] * lx + attributes[triangle, 1] * ly + attributes[triangle, 2] * lz + attributes[triangle, 3]
-    ny = attributes[triangle, 4] * lx + attributes[triangle, 5] * ly + attributes[triangle, 6] * lz + attributes[triangle, 7]
-    nz = attributes[triangle, 8] * lx + attributes[triangle, 9] * ly + attributes[triangle, 10] * lz + attributes[triangle, 11]
+    nx = (
+        attributes[triangle, 0] * lx
+        + attributes[triangle, 1] * ly
+        + attributes[triangle, 2] * lz
+        + attributes[triangle, 3]
+    )
+    ny = (
+        attributes[triangle, 4] * lx
+        + attributes[triangle, 5] * ly
+        + attributes[triangle, 6] * lz
+        + attributes[triangle, 7]
+    )
+    nz = (
+        attributes[triangle, 8] * lx
+        + attributes[triangle, 9] * ly
+        + attributes[triangle, 10] * lz
+        + attributes[triangle, 11]
+    )
     cnx = rotations[placed, 0, 0] * nx + rotations[placed, 0, 1] * ny + rotations[placed, 0, 2] * nz
     cny = rotations[placed, 1, 0] * nx + rotations[placed, 1, 1] * ny + rotations[placed, 1, 2] * nz
     cnz = rotations[placed, 2, 0] * nx + rotations[placed, 2, 1] * ny + rotations[placed, 2, 2] * nz
@@ -664,9 +707,24 @@ def _surface(  # type: ignore[no-untyped-def]
     below = 0.5 - 0.5 * nwz
     # the whole hemisphere is greyer than the zenith
     grey = 0.18 * (light[_SKY_RGB] + light[_SKY_RGB + 1] + light[_SKY_RGB + 2])
-    result_r = light[_SUN_RGB] * lit * max(cosine, 0.0) + (grey + 0.46 * light[_SKY_RGB]) * open_sky + light[_GROUND_RGB] * below + lamp_r
-    result_g = light[_SUN_RGB + 1] * lit * max(cosine, 0.0) + (grey + 0.46 * light[_SKY_RGB + 1]) * open_sky + light[_GROUND_RGB + 1] * below + lamp_g
-    result_b = light[_SUN_RGB + 2] * lit * max(cosine, 0.0) + (grey + 0.46 * light[_SKY_RGB + 2]) * open_sky + light[_GROUND_RGB + 2] * below + lamp_b
+    result_r = (
+        light[_SUN_RGB] * lit * max(cosine, 0.0)
+        + (grey + 0.46 * light[_SKY_RGB]) * open_sky
+        + light[_GROUND_RGB] * below
+        + lamp_r
+    )
+    result_g = (
+        light[_SUN_RGB + 1] * lit * max(cosine, 0.0)
+        + (grey + 0.46 * light[_SKY_RGB + 1]) * open_sky
+        + light[_GROUND_RGB + 1] * below
+        + lamp_g
+    )
+    result_b = (
+        light[_SUN_RGB + 2] * lit * max(cosine, 0.0)
+        + (grey + 0.46 * light[_SKY_RGB + 2]) * open_sky
+        + light[_GROUND_RGB + 2] * below
+        + lamp_b
+    )
     red, green, blue = albedo[0] * result_r, albedo[1] * result_g, albedo[2] * result_b
     gloss = albedo[3]
     emit_r, emit_g, emit_b = albedo[5], albedo[6], albedo[7]
@@ -847,8 +905,8 @@ def shade(
         sky_flow: (3, 3) turn from this camera to the next frame's.
         visibility: ids (2H+1, 2W+1), planes and sources from the rasteriser.
         meshes: attributes, materials and parameters of all triangles.
-        placed: per placed mesh: view_L_local, view_t_local, inverses (local from view), rotations, looks (colours, seed,
-            lamps), the next frame's L and t, semantic ids, instance ids.
+        placed: per placed mesh: view_L_local, view_t_local, inverses (local from view), rotations, looks (colours,
+            seed, lamps), the next frame's L and t, semantic ids, instance ids.
         tables: textures, lane paints (R, 12, 6), cars (V, 16).
         light: (25,) sun direction and colour, sky colours, fog, clouds, wetness, night, cloud offset.
         shadows: near, moving and far shadow maps and the (6, 4) view of them.

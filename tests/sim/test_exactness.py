@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,9 @@ from sim_data.truth_map import class_raster, map_frame
 
 FRAMES = 6
 CAMERA = "image_02"
-_SURFACES = [SEMANTIC_CLASSES.index(name) for name in ("road", "sidewalk", "terrain", "lane marking", "building", "car")]
+_SURFACES = [
+    SEMANTIC_CLASSES.index(name) for name in ("road", "sidewalk", "terrain", "lane marking", "building", "car")
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +61,11 @@ def test_depth_of_the_ground_lies_on_the_ground(frames: list[SimFrame], rig: Rig
 
 def test_flow_of_still_things_follows_from_depth_and_poses(frames: list[SimFrame], rig: Rig) -> None:
     camera = rig.cameras[0]
-    for now, following in zip(frames, frames[1:], strict=False):
+    for now, following in itertools.pairwise(frames):
         picture = now.pictures[CAMERA]
-        next_SE3_now = (following.world_SE3_ego @ camera.ego_SE3_cam).inverse() @ (now.world_SE3_ego @ camera.ego_SE3_cam)
+        next_SE3_now = (following.world_SE3_ego @ camera.ego_SE3_cam).inverse() @ (
+            now.world_SE3_ego @ camera.ego_SE3_cam
+        )
         still = (picture.instance == 0) & np.isfinite(picture.depth_m)
         pixels = camera.project(next_SE3_now.apply(_points_cam(now, rig)[still]))
         v, u = np.nonzero(still)
@@ -72,7 +78,7 @@ def test_flow_of_still_things_follows_from_depth_and_poses(frames: list[SimFrame
 def test_flow_of_moving_things_follows_from_their_own_motion(frames: list[SimFrame], rig: Rig) -> None:
     camera = rig.cameras[0]
     checked = 0
-    for now, following in zip(frames, frames[1:], strict=False):
+    for now, following in itertools.pairwise(frames):
         later = {item.instance: item for item in following.objects}
         for item in now.objects:
             mask = now.pictures[CAMERA].instance == item.instance
@@ -83,9 +89,7 @@ def test_flow_of_moving_things_follows_from_their_own_motion(frames: list[SimFra
             cam_SE3_object = (following.world_SE3_ego @ camera.ego_SE3_cam).inverse() @ moved
             pixels = camera.project((cam_SE3_object @ object_SE3_cam).apply(_points_cam(now, rig)[mask]))
             v, u = np.nonzero(mask)
-            np.testing.assert_allclose(
-                now.pictures[CAMERA].flow_px[mask], pixels - np.stack([u, v], axis=1), atol=5e-3
-            )
+            np.testing.assert_allclose(now.pictures[CAMERA].flow_px[mask], pixels - np.stack([u, v], axis=1), atol=5e-3)
             checked += 1
     assert checked >= FRAMES
 
@@ -192,7 +196,7 @@ def test_ids_never_swap(frames: list[SimFrame]) -> None:
 
 
 def test_velocity_is_the_change_of_place(frames: list[SimFrame]) -> None:
-    for now, following in zip(frames, frames[1:], strict=False):
+    for now, following in itertools.pairwise(frames):
         later = {item.instance: np.array(item.position) for item in following.objects}
         for item in now.objects:
             if item.instance in later:

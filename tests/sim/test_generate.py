@@ -101,12 +101,20 @@ def test_labels_are_kitti_tracking_rows_that_project_to_their_boxes(drive: Path)
         x1, y1, x2, y2, high, wide, long, x, y, z, rotation_y = (float(value) for value in row[6:])
         if row[2] != "Car" or row[3] != "0" or z < 6 or z > 40:
             continue
-        ahead, aside = np.array([np.cos(rotation_y), 0, -np.sin(rotation_y)]), np.array([np.sin(rotation_y), 0, np.cos(rotation_y)])
-        corners = np.array(
-            [[x, y, z] + a * long / 2 * ahead + b * wide / 2 * aside - [0, c * high, 0] for a in (-1, 1) for b in (-1, 1) for c in (0, 1)]
+        ahead, aside = (
+            np.array([np.cos(rotation_y), 0, -np.sin(rotation_y)]),
+            np.array([np.sin(rotation_y), 0, np.cos(rotation_y)]),
         )
-        # labels live in the reference camera, 6 cm to the left of this one
-        pixels = camera.project(corners + [0.0621690, 0, 0])
+        corners = np.array(
+            [
+                [x, y, z] + a * long / 2 * ahead + b * wide / 2 * aside - [0, c * high, 0]
+                for a in (-1, 1)
+                for b in (-1, 1)
+                for c in (0, 1)
+            ]
+        )
+        # labels live in the reference camera, 6 cm to the right of this one
+        pixels = camera.project(corners + np.array([0.0621690, 0, 0]))
         low, top = pixels.min(axis=0)
         right, bottom = pixels.max(axis=0)
         # a car lies within its 3D box and touches its sides; the corners stick out by little
