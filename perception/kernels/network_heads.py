@@ -1,4 +1,4 @@
-"""From the street network's outputs to boxes, a class for every pixel and an object for every pixel."""
+"""Around the street network: an image to its input, its outputs to boxes, classes of pixels and objects of pixels."""
 
 from __future__ import annotations
 
@@ -6,11 +6,45 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["assign_pixels", "cells_of_boxes", "decode_cells", "upsampled_argmax"]
+__all__ = ["assign_pixels", "cells_of_boxes", "decode_cells", "image_planes", "upsampled_argmax"]
 
 Float32Array = npt.NDArray[np.float32]
 
 _LARGEST_LOG_EDGE = 6.0
+
+
+def image_planes(image: npt.NDArray[np.uint8], mean: Float32Array, deviation: Float32Array) -> Float32Array:
+    """An image as a network takes it: one plane per channel, of mean 0 and deviation 1 over the training images.
+
+    Args:
+        image: (H, W, 3) u8.
+        mean: (3,) f32 of the channels, 0 ... 255.
+        deviation: (3,) f32 of the channels, 0 ... 255.
+
+    Returns:
+        (1, 3, H, W) f32.
+
+    Raises:
+        ValueError: a shape is wrong.
+    """
+    image = np.require(image, np.uint8, ("C", "W"))
+    scale, shift = np.require(1.0 / deviation, np.float32, "C"), np.require(-mean / deviation, np.float32, "C")
+    if image.ndim != 3 or image.shape[2] != 3 or scale.shape != (3,) or shift.shape != (3,):
+        raise ValueError(
+            f"image must be (H, W, 3), mean and deviation (3,) but got shapes {image.shape}, {np.shape(mean)} and "
+            f"{np.shape(deviation)}"
+        )
+    out = np.empty((1, 3, *image.shape[:2]), np.float32)
+    _planes(image.reshape(-1, 3), scale, shift, out.reshape(3, -1))
+    return out
+
+
+@njit("void(uint8[:, ::1], float32[::1], float32[::1], float32[:, ::1])", cache=True, nogil=True)
+def _planes(pixels, scale, shift, out):  # type: ignore[no-untyped-def]
+    for channel in range(3):
+        plane, factor, offset = out[channel], scale[channel], shift[channel]
+        for pixel in range(len(pixels)):
+            plane[pixel] = pixels[pixel, channel] * factor + offset
 
 
 def decode_cells(

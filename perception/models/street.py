@@ -21,10 +21,7 @@ from torch.nn import functional
 from perception.models.lite0 import FEATURE_CHANNELS, FrozenNormConv, Lite0
 from perception.models.street_layout import BOX_STRIDES
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ConvNorm", "StreetNet"]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+__all__ = ["ConvNorm", "StreetNet"]
 
 _PRIOR_PROBABILITY = 0.01  # of an object at a cell, before training: Lin et al., "Focal loss", ICCV 2017, section 4.1
 

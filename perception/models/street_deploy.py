@@ -1,4 +1,4 @@
-"""The street network for use, in torch: batch norms folded into their convolutions, input as bytes."""
+"""The street network for use, in torch: batch norms folded into their convolutions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perception.models.lite0 import FrozenNormConv
-from perception.models.street import IMAGENET_MEAN, IMAGENET_STD, ConvNorm, StreetNet
+from perception.models.street import ConvNorm, StreetNet
 
 __all__ = ["DeployedStreet"]
 
@@ -53,17 +53,12 @@ def _fold(module: nn.Module) -> None:
 
 
 class DeployedStreet(nn.Module):
-    """The network with folded batch norms whose input is an image as it comes: (H, W, 3) u8 RGB."""
-
-    mean: Tensor
-    scale: Tensor
+    """The network with folded batch norms, for one image at a time."""
 
     def __init__(self, object_classes: int, semantic_classes: int):
         super().__init__()
         self.network = StreetNet(object_classes, semantic_classes)
         _fold(self.network)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN) * 255, persistent=False)
-        self.register_buffer("scale", 1 / (torch.tensor(IMAGENET_STD) * 255), persistent=False)
 
     @classmethod
     def from_arrays(
@@ -82,7 +77,6 @@ class DeployedStreet(nn.Module):
         return deployed
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(H, W, 3) u8 to boxes (4 + C, A) and dense (S + 4, H / 4, W / 4)."""
-        batch = ((image.float() - self.mean) * self.scale).permute(2, 0, 1)[None]
-        boxes, dense = self.network(batch)
+        """(1, 3, H, W) normalised image to boxes (4 + C, A) and dense (S + 4, H / 4, W / 4)."""
+        boxes, dense = self.network(image)
         return boxes[0], dense[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ARCHITECTURE", "BOX_STRIDES", "CUE_SCALE_PX", "DENSE_STRIDE"]
+__all__ = ["ARCHITECTURE", "BOX_STRIDES", "CUE_SCALE_PX", "DENSE_STRIDE", "IMAGENET_MEAN", "IMAGENET_STD"]
 
 ARCHITECTURE = "street-lite0-1"
 """Changes whenever weights of before would no longer fit."""
@@ -15,3 +15,7 @@ DENSE_STRIDE = 4
 
 CUE_SCALE_PX = 8.0
 """A cue of c stands for ``CUE_SCALE_PX * (exp(c) - 1)`` input pixels from the cell's centre to a box edge."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of the channels red, green, blue in 0 ... 1; the network takes images with both taken out."""

@@ -16,22 +16,24 @@ from safetensors.numpy import load_file
 from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.config import NetworkConfig
 from perception.errors import WeightsError
+from perception.kernels.network_heads import image_planes
 from perception.models.device import resolve_device
 from perception.models.street_fold import folded_arrays
-from perception.models.street_layout import ARCHITECTURE
+from perception.models.street_layout import ARCHITECTURE, IMAGENET_MEAN, IMAGENET_STD
 from perception.models.weights import WeightsManifest, load_manifest, shipped_folder, verify
 from perception.models.weights_used import WeightsUsed
 from perception.types import Frame
 
-__all__ = ["StreetNetwork", "StreetOutput", "input_size"]
+__all__ = ["StreetNetwork", "StreetOutput", "input_size", "open_session"]
 
 Float32Array = npt.NDArray[np.float32]
 
 _SIZE_STEP_PX = 32
 _SAME_ASPECT = 0.05
+_MEAN, _DEVIATION = np.array(IMAGENET_MEAN, np.float32) * 255, np.array(IMAGENET_STD, np.float32) * 255
 _FATAL_ONLY = 4
 
-_Forward = Callable[[npt.NDArray[np.uint8]], tuple[Float32Array, Float32Array]]
+_Forward = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +110,7 @@ class StreetNetwork:
         image = frame.image_rgb
         if input_hw != (height, width):
             image = np.asarray(cv2.resize(image, input_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-        boxes, dense = self._forward(image)
+        boxes, dense = self._forward(image_planes(image, _MEAN, _DEVIATION))
         classes = len(self.semantic_ids)
         output = StreetOutput(boxes, dense[:classes], dense[classes:], input_hw, (height, width))
         self._last = (frame, output)
@@ -172,32 +174,53 @@ def _arrays(manifest: WeightsManifest) -> dict[str, Float32Array]:
 
 
 def _onnx_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str, threads: int) -> _Forward:
+    session = _session(manifest, arrays, threads, spins=False)
+
+    def forward(image: Float32Array) -> tuple[Float32Array, Float32Array]:
+        boxes, dense = session.run(None, {"image": image})
+        return boxes, dense
+
+    return forward
+
+
+def open_session(manifest: WeightsManifest, threads: int, *, spins: bool) -> onnxruntime.InferenceSession:
+    """The network in onnxruntime, for measurements: ``image`` (1, 3, H, W) f32 to ``boxes`` and ``dense``.
+
+    Args:
+        manifest: of the weights.
+        threads: of one forward pass; 0 takes every core.
+        spins: whether threads keep their core while they wait.
+
+    Raises:
+        WeightsError: the weights do not fit.
+    """
+    return _session(manifest, _arrays(manifest), threads, spins=spins)
+
+
+def _session(
+    manifest: WeightsManifest, arrays: dict[str, Float32Array], threads: int, *, spins: bool
+) -> onnxruntime.InferenceSession:
     """The graph of the architecture with these weights in it.
 
-    Threads sleep while they wait: spinning ones make inference several times slower as soon as another process takes a
-    core.
+    In use threads do not spin: as soon as another process takes a core, spinning ones slow the network several times
+    over.
     """
     graph = shipped_folder() / f"{ARCHITECTURE}.onnx"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL_ONLY
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
     values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
     options.add_external_initializers(list(values), list(values.values()))
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         # weights of a wrong shape may show only when they are used
-        session.run(None, {"image": np.zeros((_SIZE_STEP_PX, _SIZE_STEP_PX, 3), np.uint8)})
+        session.run(None, {"image": np.zeros((1, 3, _SIZE_STEP_PX, _SIZE_STEP_PX), np.float32)})
     except Exception as error:  # onnxruntime's errors share no public base class
         reason = " ".join(str(error).split())
         raise WeightsError(f"{manifest.path}: found weights that do not fit {graph.name}: {reason}") from error
-
-    def forward(image: npt.NDArray[np.uint8]) -> tuple[Float32Array, Float32Array]:
-        boxes, dense = session.run(None, {"image": image})
-        return boxes, dense
-
-    return forward
+    return session
 
 
 def _torch_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str, threads: int) -> _Forward:
@@ -208,7 +231,7 @@ def _torch_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], d
     network = DeployedStreet.from_arrays(arrays, len(manifest.object_classes), len(manifest.semantic_classes))
     network = network.eval().to(device).to(memory_format=torch.channels_last)
 
-    def forward(image: npt.NDArray[np.uint8]) -> tuple[Float32Array, Float32Array]:
+    def forward(image: Float32Array) -> tuple[Float32Array, Float32Array]:
         with torch.inference_mode():
             boxes, dense = network(torch.from_numpy(image).to(device))
             return boxes.cpu().numpy(), dense.cpu().numpy()

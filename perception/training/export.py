@@ -45,12 +45,12 @@ def write_graph(folder: Path) -> Path:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             deployed,
-            (torch.zeros(256, 832, 3, dtype=torch.uint8),),
+            (torch.zeros(1, 3, 256, 832),),
             str(aside),
             input_names=["image"],
             output_names=["boxes", "dense"],
             dynamic_axes={
-                "image": {0: "height", 1: "width"},
+                "image": {2: "height", 3: "width"},
                 "boxes": {1: "cells"},
                 "dense": {1: "rows", 2: "columns"},
             },
@@ -68,9 +68,30 @@ def write_graph(folder: Path) -> Path:
             node.ClearField("doc_string")
             for index, name in enumerate(node.input):
                 node.input[index] = name.removeprefix("network.")
+        _pad_in_convolutions(model.graph)
         del model.graph.value_info[:]
         aside.write_bytes(model.SerializeToString())
     return file
+
+
+def _pad_in_convolutions(graph: onnx.GraphProto) -> None:
+    """Lets every convolution pad its own input: separate padding breaks onnxruntime's blocked memory layout."""
+    pads = {node.output[0]: node for node in graph.node if node.op_type == "Pad"}
+    for node in graph.node:
+        if node.op_type == "Conv" and node.input[0] in pads:
+            attributes = {attribute.name: attribute for attribute in node.attribute}
+            before = (attributes["kernel_shape"].ints[0] - 2) // 2
+            after = attributes["kernel_shape"].ints[0] - 2 - before
+            attributes["pads"].ints[:] = [before, before, after, after]
+            node.input[0] = pads[node.input[0]].input[0]
+    # what nobody reads any more: the paddings and the arithmetic of their sizes
+    while True:
+        read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+        unread = [node for node in graph.node if not any(name in read for name in node.output)]
+        if not unread:
+            return
+        for node in unread:
+            graph.node.remove(node)
 
 
 def write_weights(state: dict[str, Tensor], name: str, fields: dict[str, object], folder: Path) -> Path:

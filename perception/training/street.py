@@ -18,7 +18,8 @@ from torch import Tensor
 from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES
 from perception.errors import ConfigError
 from perception.models.lite0 import load_imagenet
-from perception.models.street import IMAGENET_MEAN, IMAGENET_STD, StreetNet
+from perception.models.street import StreetNet
+from perception.models.street_layout import IMAGENET_MEAN, IMAGENET_STD
 from perception.training.augment import AugmentSettings, augment
 from perception.training.data import Sample, camvid_samples, kitti_object_samples, unlabelled_samples
 from perception.training.depthwise import fast_depthwise
@@ -187,7 +188,7 @@ class Batches:
         turn = int(number * self._shares[which])
         epoch, place = divmod(turn, len(samples))
         order = np.random.default_rng((self._seed, which, epoch)).permutation(len(samples))
-        return samples[order[place]]
+        return samples[int(order[place])]
 
 
 def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from torch.nn import functional
 from torchvision.ops import batched_nms, box_iou
 
 from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES
-from perception.models.street import IMAGENET_MEAN, IMAGENET_STD, StreetNet
+from perception.models.street import StreetNet
+from perception.models.street_layout import IMAGENET_MEAN, IMAGENET_STD
 from perception.training.data import Sample
 from perception.training.losses import cell_grid, decode_boxes
 

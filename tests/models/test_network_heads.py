@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from perception.kernels.network_heads import assign_pixels, cells_of_boxes, decode_cells, upsampled_argmax
+from perception.kernels.network_heads import assign_pixels, cells_of_boxes, decode_cells, image_planes, upsampled_argmax
 from perception.models.street_layout import BOX_STRIDES, CUE_SCALE_PX
 from perception.training.losses import cell_grid, decode_boxes
 
@@ -15,6 +15,16 @@ from perception.training.losses import cell_grid, decode_boxes
 def raw_output(height: int, width: int, classes: int, seed: int) -> np.ndarray:
     cells = sum((height // stride) * (width // stride) for stride in BOX_STRIDES)
     return np.random.default_rng(seed).normal(0, 1.5, (4 + classes, cells)).astype(np.float32)
+
+
+def test_planes_are_normalised_channels() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (5, 7, 3), np.uint8)
+    mean, deviation = np.array([10, 120, 30], np.float32), np.array([50, 60, 70], np.float32)
+    planes = image_planes(image, mean, deviation)
+    assert planes.shape == (1, 3, 5, 7)
+    np.testing.assert_allclose(planes[0], ((image - mean) / deviation).transpose(2, 0, 1), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"image must be \(H, W, 3\).*\(5, 7\)"):
+        image_planes(image[:, :, 0], mean, deviation)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.75, 1.0])

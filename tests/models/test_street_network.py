@@ -19,9 +19,10 @@ from perception.detection.network import NetworkDetector
 from perception.errors import DeviceError, WeightsError
 from perception.files import sha256_of
 from perception.models.device import resolve_device
-from perception.models.street import IMAGENET_MEAN, IMAGENET_STD, StreetNet
+from perception.models.street import StreetNet
 from perception.models.street_deploy import DeployedStreet
 from perception.models.street_fold import folded_arrays
+from perception.models.street_layout import IMAGENET_MEAN, IMAGENET_STD
 from perception.models.street_network import StreetNetwork, input_size
 from perception.models.weights import load_manifest
 from perception.roles import Detector, InstanceSegmenter, SemanticSegmenter
@@ -48,6 +49,11 @@ def noise_frame(height: int, width: int) -> Frame:
     return Frame(0, "noise", 0, np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8))
 
 
+def normalised(image: np.ndarray) -> torch.Tensor:
+    values = (torch.from_numpy(image).float() / 255 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
+    return values.permute(2, 0, 1)[None]
+
+
 def shipped_state() -> dict[str, np.ndarray]:
     return {name: value.astype(np.float32) for name, value in load_file(load_manifest("street").path).items()}
 
@@ -59,7 +65,7 @@ def test_onnxruntime_and_torch_agree(network: StreetNetwork) -> None:
         folded_arrays(shipped_state()), len(network.object_ids), len(network.semantic_ids)
     ).eval()
     with torch.inference_mode():
-        boxes, dense = (part.numpy() for part in deployed(torch.from_numpy(frame.image_rgb)))
+        boxes, dense = (part.numpy() for part in deployed(normalised(frame.image_rgb)))
     ours = np.concatenate([output.semantic_logits, output.box_cues])
     assert ours.shape == dense.shape == (15, 64, 208)
     np.testing.assert_allclose(ours, dense, atol=2e-3 * np.abs(dense).max())
@@ -72,12 +78,11 @@ def test_the_folded_network_is_the_trained_one() -> None:
     missing, unexpected = trained.load_state_dict({n: torch.from_numpy(v) for n, v in state.items()}, strict=False)
     assert not unexpected
     assert all(name.endswith("num_batches_tracked") for name in missing)
-    image = noise_frame(64, 96).image_rgb
-    batch = (torch.from_numpy(image).float() / 255 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
+    image = normalised(noise_frame(64, 96).image_rgb)
     deployed = DeployedStreet.from_arrays(folded_arrays(state), len(OBJECT_CLASSES), 11).eval()
     with torch.inference_mode():
-        expected = trained(batch.permute(2, 0, 1)[None])
-        found = deployed(torch.from_numpy(image))
+        expected = trained(image)
+        found = deployed(image)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs[0], rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
 

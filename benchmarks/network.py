@@ -1,0 +1,121 @@
+"""Latency of the embedded network by threads and spinning, beside YOLOX-nano, on a quiet and on a shared machine.
+
+    python benchmarks/network.py --image FRAME.jpg --yolox yolox_nano.onnx [--json FILE]
+
+The candidates take turns run by run, so their ratios hold on a busy machine too. "Shared" is with another process that
+keeps one core busy.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import onnxruntime
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from perception.config import load_config
+from perception.detection.network import NetworkDetector
+from perception.files import write_text_atomic
+from perception.kernels.network_heads import image_planes
+from perception.models.onnx_input import with_input_size
+from perception.models.street_network import StreetNetwork, open_session
+from perception.segmentation.network import NetworkInstances, NetworkSemantic
+from perception.types import Frame
+
+HEIGHT_PX, WIDTH_PX = 256, 832
+
+
+def main(
+    image: Annotated[Path, typer.Option(help="A street image.")],
+    yolox: Annotated[Path, typer.Option(help="yolox_nano.onnx.")],
+    rounds: Annotated[int, typer.Option(min=3, help="Turns.")] = 40,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the numbers.")] = None,
+) -> None:
+    pixels = np.ascontiguousarray(cv2.imread(str(image))[:, :, ::-1])
+    runs = forwards(pixels, yolox)
+    quiet = taking_turns(runs, rounds)
+    hog = multiprocessing.Process(target=keep_busy, daemon=True)
+    hog.start()
+    try:
+        shared = taking_turns(runs, rounds)
+    finally:
+        hog.terminate()
+    post = taking_turns(postprocessing(pixels), rounds)
+    table = Table(
+        "ms", "p50", "p90", "p50 shared", title=f"{WIDTH_PX}x{HEIGHT_PX}, image {pixels.shape[1]}x{pixels.shape[0]}"
+    )
+    for name, times in (quiet | post).items():
+        beside = f"{np.median(shared[name]):.1f}" if name in shared else ""
+        table.add_row(name, f"{np.median(times):.2f}", f"{np.percentile(times, 90):.2f}", beside)
+    Console().print(table)
+    if json_file is not None:
+        numbers = {f"{name}/p50": float(np.median(times)) for name, times in (quiet | post).items()}
+        numbers |= {f"{name}/shared/p50": float(np.median(times)) for name, times in shared.items()}
+        write_text_atomic(json_file, json.dumps({"metrics": numbers, "meta": {"rounds": rounds}}, indent=2) + "\n")
+
+
+def forwards(pixels: np.ndarray, yolox: Path) -> dict[str, Callable[[], object]]:
+    small = np.asarray(cv2.resize(pixels, (WIDTH_PX, HEIGHT_PX)), np.uint8)
+    blob = small[:, :, ::-1].astype(np.float32).transpose(2, 0, 1)[None].copy()
+    model = with_input_size(yolox.read_bytes(), HEIGHT_PX, WIDTH_PX)
+    network = StreetNetwork(load_config().network, "cpu")
+    runs: dict[str, Callable[[], object]] = {}
+    for threads in (1, 2):
+        for spins in (False, True):
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads, options.log_severity_level = threads, 4
+            options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
+            beside = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            name = beside.get_inputs()[0].name
+            session = open_session(network.manifest, threads, spins=spins)
+            label = f"{threads} thread{'s' if threads > 1 else ''}{', spinning' if spins else ''}"
+            runs[f"street, {label}"] = lambda session=session: session.run(None, {"image": blob})
+            runs[f"YOLOX-nano, {label}"] = lambda beside=beside, name=name: beside.run(None, {name: blob})
+    return runs
+
+
+def postprocessing(pixels: np.ndarray) -> dict[str, Callable[[], object]]:
+    config = load_config()
+    network = StreetNetwork(config.network, "cpu")
+    detector, semantic = NetworkDetector(network, config.detection), NetworkSemantic(network)
+    instances = NetworkInstances(network)
+    frame = Frame(0, "0", 0, pixels)
+    detections, classes = detector.detect(frame), semantic.segment(frame)
+    return {
+        "resize and normalise": lambda: image_planes(
+            cv2.resize(pixels, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_LINEAR),
+            *np.full((2, 3), 100.0, np.float32),
+        ),
+        "boxes": lambda: detector.detect(frame),
+        "semantic map": lambda: semantic.segment(frame),
+        f"instance map ({len(detections)} boxes)": lambda: instances.segment(frame, detections, classes),
+    }
+
+
+def taking_turns(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 2):
+        for name, run in runs.items():
+            begin = time.perf_counter()
+            run()
+            if turn >= 2:
+                times[name].append(1e3 * (time.perf_counter() - begin))
+    return times
+
+
+def keep_busy() -> None:
+    while True:
+        pass
+
+
+if __name__ == "__main__":
+    typer.run(main)
