@@ -15,7 +15,6 @@ from perception.errors import PerceptionError
 from perception.evaluation.latency import evaluate_latency
 from perception.evaluation.results import EvaluationResult, write_result
 from perception.files import replaced_when_done
-from perception.replay import ReplayRequest, replay
 
 __all__ = ["main_guard", "print_speed", "run_pipeline", "save_metrics", "settings_for", "speed_of", "write_submission"]
 
@@ -29,6 +28,9 @@ def run_pipeline(
     drive: Path, out: Path, settings: Config, *, device: str, threads: int, frames: int | None, overwrite: bool
 ) -> Path:
     """Replays a drive into ``out`` and returns the run folder."""
+    # networks are loaded only where the pipeline runs
+    from perception.replay import ReplayRequest, replay
+
     request = ReplayRequest(str(drive), out, device=device, threads=threads, count=frames, overwrite=overwrite)
     began = time.perf_counter()
     with FrameProgress(out.name, quiet=False) as progress:
