@@ -20,9 +20,12 @@ __all__ = ["register"]
 Gt = Annotated[Path, typer.Option("--gt", help="Ground truth.")]
 Pred = Annotated[Path, typer.Option("--pred", help="Results, or a run folder of perceive replay.")]
 Classes = Annotated[
-    list[str] | None, typer.Option("--classes", help="Classes, separated by commas; or a class list (see the help).")
+    list[str] | None, typer.Option("--classes", help="KITTI class names, separated by commas or spaces.")
 ]
-Only = Annotated[list[str] | None, typer.Option("--only", help="Only these frames or sequences, separated by commas.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="Only these frames or sequences, separated by commas, or @FILE with one a line."),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the metrics as data.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page with curves and the worst frames.")]
 Lenient = Annotated[bool, typer.Option("--lenient", help="Leave out and count what breaks the rules.")]
