@@ -94,7 +94,9 @@ def _pad_in_convolutions(graph: onnx.GraphProto) -> None:
             graph.node.remove(node)
 
 
-def write_weights(state: dict[str, Tensor], name: str, fields: dict[str, object], folder: Path) -> Path:
+def write_weights(
+    state: dict[str, Tensor], name: str, fields: dict[str, object], folder: Path, score_shift: float = 0.0
+) -> Path:
     """Writes ``NAME.safetensors`` (weights in half precision, vectors in single) and ``NAME.json``.
 
     Args:
@@ -102,9 +104,12 @@ def write_weights(state: dict[str, Tensor], name: str, fields: dict[str, object]
         name: of the weights.
         fields: ``data``, ``licence``, ``command`` and ``metrics`` of the manifest.
         folder: where both go.
+        score_shift: added to the class logits of boxes; the validation's figure of that name.
     """
     network = StreetNet(len(OBJECT_CLASSES), len(CAMVID_CLASSES))
-    network.load_state_dict(state)
+    network.load_state_dict(
+        {key: value + score_shift if key.endswith("class_logits.bias") else value for key, value in state.items()}
+    )
     file = folder / f"{name}.safetensors"
     kept = {
         key: value.half().contiguous() if value.ndim == 4 else value.contiguous()
@@ -136,6 +141,7 @@ def main() -> None:
     weights.add_argument("checkpoint", type=Path, help="last.safetensors of a training run")
     weights.add_argument("fields", type=Path, help="JSON with data, licence, command and metrics")
     weights.add_argument("--name", default="street")
+    weights.add_argument("--score-shift", type=float, default=0.0, help="as the last validation gave it")
     for command in (graph, weights):
         command.add_argument("--folder", type=Path, default=shipped_folder())
     arguments = parser.parse_args()
@@ -145,7 +151,7 @@ def main() -> None:
     tensors = load_file(arguments.checkpoint)
     state = {name.removeprefix("average."): value for name, value in tensors.items() if name.startswith("average.")}
     fields = json.loads(arguments.fields.read_text(encoding="utf-8"))
-    print(write_weights(state, arguments.name, fields, arguments.folder))
+    print(write_weights(state, arguments.name, fields, arguments.folder, arguments.score_shift))
 
 
 if __name__ == "__main__":

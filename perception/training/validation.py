@@ -20,16 +20,17 @@ from perception.models.street_layout import IMAGENET_MEAN, IMAGENET_STD
 from perception.training.data import Sample
 from perception.training.losses import cell_grid, decode_boxes
 
-__all__ = ["average_precision", "camvid_iou", "validate"]
+__all__ = ["average_precision", "camvid_iou", "score_shift", "validate"]
 
 _LEAST_HEIGHT_PX = 25.0
 _RECALLS = 40
+_RIGHT_IOU = 0.5
 CAMVID_INPUT_HW = (384, 512)
 KITTI_INPUT_HW = (256, 832)
 
 
 def validate(network: StreetNet, camvid: list[Sample], kitti: list[Sample]) -> dict[str, float]:
-    """Percentages: ``mIoU``, ``<class>/IoU``, ``car/AP40@0.7``, ``pedestrian/AP40@0.5``."""
+    """Percentages ``mIoU``, ``<class>/IoU``, ``car/AP40@0.7``, ``pedestrian/AP40@0.5``; ``score shift``, a logit."""
     network.eval()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         metrics = camvid_iou(network, camvid) if camvid else {}
@@ -37,6 +38,7 @@ def validate(network: StreetNet, camvid: list[Sample], kitti: list[Sample]) -> d
             found = [_boxes(network, sample) for sample in kitti]
             for name, least_iou in (("car", 0.7), ("pedestrian", 0.5)):
                 metrics[f"{name}/AP40@{least_iou}"] = average_precision(found, kitti, name, least_iou)
+            metrics["score shift"] = score_shift(found, kitti)
     return metrics
 
 
@@ -127,6 +129,31 @@ def average_precision(
     wanted = np.arange(1, _RECALLS + 1) / _RECALLS
     at = np.searchsorted(recall, wanted - 1e-9)
     return float(100 * np.where(at < len(envelope), envelope[np.minimum(at, len(envelope) - 1)], 0.0).mean())
+
+
+def score_shift(found: list[tuple[Tensor, Tensor, Tensor]], samples: list[Sample]) -> float:
+    """What to add to class logits so that a car's score is the probability that its box is right (IoU above 0.5).
+
+    The network learns to score by expected quality, which is lower. The shift with the highest likelihood is chosen, in
+    steps of 0.1; it changes no order and so no average precision.
+    """
+    car, van = OBJECT_CLASSES.index("car"), OBJECT_CLASSES.index("van")
+    logits, hits = [], []
+    for (boxes, scores, class_ids), sample in zip(found, samples, strict=True):
+        truth = torch.from_numpy(sample.boxes.boxes_xyxy[np.isin(sample.boxes.class_ids, [car, van])])
+        ignored = torch.from_numpy(sample.boxes.boxes_xyxy[sample.boxes.class_ids == -1])
+        cars = class_ids == car
+        best = box_iou(boxes[cars], truth).amax(dim=1) if len(truth) else torch.zeros(int(cars.sum()))
+        judged = torch.tensor([not len(ignored) or _covered(box, ignored) < _RIGHT_IOU for box in boxes[cars]])
+        if len(judged):
+            logits.append(scores[cars][judged].clamp(1e-4, 1 - 1e-4).logit())
+            hits.append((best[judged] > _RIGHT_IOU).float())
+    if not logits:
+        return 0.0
+    logit, hit = torch.cat(logits), torch.cat(hits)
+    shifts = torch.arange(-20, 41) / 10
+    losses = [torch.nn.functional.binary_cross_entropy_with_logits(logit + shift, hit) for shift in shifts]
+    return float(shifts[int(torch.stack(losses).argmin())])
 
 
 def _covered(box: Tensor, regions: Tensor) -> float:

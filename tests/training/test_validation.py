@@ -8,7 +8,7 @@ import torch
 from perception.classes import OBJECT_CLASSES
 from perception.training.data import Sample
 from perception.training.teacher import LabelledBoxes
-from perception.training.validation import average_precision
+from perception.training.validation import average_precision, score_shift
 
 CAR, VAN = OBJECT_CLASSES.index("car"), OBJECT_CLASSES.index("van")
 Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -64,3 +64,12 @@ def test_small_boxes_count_neither_way() -> None:
     small = [10.0, 100.0, 30.0, 120.0]
     sample = truth([A, small], [CAR, CAR])
     assert average_precision([found([small, A], [0.9, 0.5])], [sample], "car", 0.7) == 100.0
+
+
+def test_the_score_shift_makes_scores_probabilities() -> None:
+    # ten boxes of score 0.2, of which eight are right: logit(0.8) - logit(0.2) = 2.77
+    boxes = [[40.0 * index, 10.0, 40.0 * index + 30.0, 60.0] for index in range(10)]
+    wrong = [[40.0 * index, 100.0, 40.0 * index + 30.0, 160.0] for index in range(2)]
+    sample = truth(boxes[:8], [CAR] * 8)
+    assert abs(score_shift([found(boxes[:8] + wrong, [0.2] * 10)], [sample]) - 2.8) < 0.11
+    assert score_shift([found([], [])], [sample]) == 0.0
