@@ -185,11 +185,12 @@ def load_config(file: Path | None = None, overrides: Sequence[str] = ()) -> Conf
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        content: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read as a configuration: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: expected TOML: {error}") from None
+    return content
 
 
 def _parse_value(text: str) -> Any:

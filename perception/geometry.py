@@ -96,7 +96,7 @@ class SE3:
 
     def apply(self, points_src: npt.NDArray[np.floating]) -> Float64Array:
         """Takes (..., 3) points from the source to the destination frame."""
-        return np.asarray(points_src, dtype=np.float64) @ self.rotation.T + self.translation
+        return np.asarray(np.asarray(points_src, dtype=np.float64) @ self.rotation.T + self.translation)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ Arrays are never changed in place after construction; a stage that alters one ma
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ Int64Array = npt.NDArray[np.int64]
 
 def _checked(
     owner: str, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[int | None, ...]
-) -> np.ndarray:  # type: ignore[type-arg]
+) -> npt.NDArray[Any]:
     """Coerces to a C-contiguous array of ``dtype`` and compares its shape, None meaning any length."""
     array = np.require(value, dtype=dtype, requirements="C")
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["as_array", "as_boxes"]
 
 
-def as_array(name: str, value: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> np.ndarray:  # type: ignore[type-arg]
+def as_array(name: str, value: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
     """A C-contiguous, writable array of ``dtype`` whose shape is ``shape``, None meaning any length.
 
     Raises:
