@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
+from torchvision.ops import box_iou
 
 from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.config import NetworkConfig, load_config
@@ -135,6 +136,18 @@ def test_cars_of_a_kitti_frame_are_found(network: StreetNetwork, kitti_frame: Fr
     overlap = np.clip(np.minimum(cars[:, 2:], truth[2:]) - np.maximum(cars[:, :2], truth[:2]), 0, None).prod(axis=1)
     areas = (cars[:, 2:] - cars[:, :2]).prod(axis=1) + (truth[2:] - truth[:2]).prod()
     assert (overlap / (areas - overlap)).max() > 0.7
+
+
+def test_one_object_has_one_class(network: StreetNetwork, kitti_frame: Frame) -> None:
+    loose = CONFIG.detection.model_copy(update={"score_threshold": 0.02})
+    detections = NetworkDetector(network, loose).detect(kitti_frame)
+    names = ("car", "van", "truck", "bus", "tram")
+    vehicles = np.isin(detections.class_ids, [OBJECT_CLASSES.index(name) for name in names])
+    assert len(set(detections.class_ids[vehicles])) > 1, "the frame shows more than cars at this threshold"
+    boxes = torch.from_numpy(detections.boxes_xyxy[vehicles])
+    overlaps = box_iou(boxes, boxes).fill_diagonal_(0)
+    # boxes are clipped to the image after suppression, which may bring two closer
+    assert float(overlaps.max()) < CONFIG.detection.nms_iou + 0.15
 
 
 def test_classes_lie_where_they_belong(network: StreetNetwork, kitti_frame: Frame) -> None:
