@@ -1,4 +1,4 @@
-"""The roles that stages play. A stage is any object with the right method; ``perception/<stage>/factory.py`` makes them.
+"""The roles that stages play: a stage is any object with the right method, made by ``perception/<stage>/factory.py``.
 
 Stages never change their inputs. Only ego-motion, trackers and map layers hold state, per instance, with ``reset()``.
 """
