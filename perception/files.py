@@ -27,7 +27,7 @@ def replaced_when_done(path: Path) -> Iterator[Path]:
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Writes UTF-8 text with ``\\n`` line ends, aside and then renamed."""
+    """Writes UTF-8 text with Unix line ends, aside and then renamed."""
     with replaced_when_done(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
 
