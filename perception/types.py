@@ -276,7 +276,7 @@ class Tracks:
 
     def __post_init__(self) -> None:
         ids = _checked("Tracks", "track_ids", self.track_ids, np.int64, (None,))
-        if len(np.unique(ids)) != len(ids):
+        if len(set(ids.tolist())) != len(ids):
             values, counts = np.unique(ids, return_counts=True)
             raise ValueError(f"Tracks.track_ids must be unique but {int(values[counts > 1][0])} occurs twice")
         object.__setattr__(self, "track_ids", ids)

@@ -35,7 +35,7 @@ def iou_matrix(a_xyxy: npt.ArrayLike, b_xyxy: npt.ArrayLike) -> Float32Array:
     result: Float32Array
     try:
         result = _iou_matrix(a_xyxy, b_xyxy)
-    except TypeError:  # another dtype or layout than the compiled one: the fast path pays for no check of its own
+    except (TypeError, AttributeError):  # another type or layout than the compiled one: the fast path checks nothing
         a = as_array("a_xyxy", a_xyxy, np.float32, (None, 4))
         result = _iou_matrix(a, as_array("b_xyxy", b_xyxy, np.float32, (None, 4)))
     return result
