@@ -286,9 +286,9 @@ class Renderer:
 
     def render(
         self, scene: Scene, camera: PinholeCamera, world_SE3_cam: SE3, next_world_SE3_cam: SE3, footprints: Array,
-        extra_lamps: Array, exposure: float, noise: float, vignette: float, noise_shift: tuple[int, int],
+        extra_lamps: Array, exposure: float, noise: float, vignette: float, noise_shift: tuple[int, int], focus: Array,
     ) -> Picture:  # fmt: skip
-        """Renders one camera at one moment."""
+        """Renders one camera at one moment; shadows are finest around ``focus``, a point on the ground."""
         width, height = camera.width_px, camera.height_px
         lens = np.array([camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px])
         rows, mesh = self.visible(scene, lens, (width, height), world_SE3_cam, 900.0)
@@ -304,8 +304,7 @@ class Renderer:
         )
         self._triangles(view, mesh, linear, offset, grid, False)
         self._fill(view, False)
-        focus = world_SE3_cam.translation + world_SE3_cam.rotation[:, 2] * [18.0, 18.0, 0.0]
-        self._shadows(scene, focus * [1.0, 1.0, 0.0])
+        self._shadows(scene, focus)
         next_R = next_world_SE3_cam.rotation
         next_linear = next_R.T @ (scene.next_rotation[rows] * scene.scale[rows][:, None, None])
         next_offset = (scene.next_position[rows] - next_world_SE3_cam.translation) @ next_R

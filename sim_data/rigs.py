@@ -70,6 +70,9 @@ class Rig:
     def __post_init__(self) -> None:
         if not self.cameras:
             raise ConfigError(f"rig {self.name!r} must have at least one camera but has none")
+        bent = [camera.name for camera in self.cameras if camera.distortion.size]
+        if bent:
+            raise ConfigError(f"rig {self.name!r}: cameras must be rectified but {bent[0]} has distortion")
         names = [camera.name for camera in self.cameras]
         if len(set(names)) != len(names):
             raise ConfigError(f"rig {self.name!r} must name its cameras differently but got {names}")

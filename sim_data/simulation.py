@@ -225,13 +225,16 @@ class Simulation:
         ).reshape(-1, 5)
         rng = np.random.default_rng([self.seed, 9, self._index])
         lamps = self._headlights(now.world_SE3_ego)
+        # one camera looks ahead; several look around, and share one shadow map
+        reach = 18.0 if len(self.rig.cameras) == 1 else 0.0
+        focus = (place + reach * now.world_SE3_ego.rotation[:, 0]) * [1.0, 1.0, 0.0]
         pictures, truth = {}, {}
         for camera in self.rig.cameras:
             shift = (int(rng.integers(256)), int(rng.integers(256)))
             pose = now.world_SE3_ego @ camera.ego_SE3_cam
             picture = self.renderer.render(
                 scene, camera, pose, following.world_SE3_ego @ camera.ego_SE3_cam, footprints, lamps, self.rig.exposure,
-                self.rig.noise, self.rig.vignette, shift,
+                self.rig.noise, self.rig.vignette, shift, focus,
             )  # fmt: skip
             pictures[camera.name] = picture
             truth[camera.name] = self.truth.find(objects, camera, pose, picture)
