@@ -34,9 +34,9 @@ INTEGERS = 6
     _POSITION_STD, _POSITION_STD_PER_M, _TRUST, _ACCELERATION_STD, _BIRTH_SPEED_STD, _NEWCOMER_LOG_DENSITY,
     _TAIL_DEGREES, _OVERLAP, _REACH, _YAW_STD, _YAW_RATE_STD, _SIZE_STD, _HEIGHT_STD, _CLIMB_STD, _SCORE_SCALE,
     _SCORE_PER_M2, _SCORE_OFFSET, MISS_EVIDENCE, _MAX_EVIDENCE, _DEATH_EVIDENCE, _MAX_COAST, _SHOW_EVIDENCE,
-    _SHOW_COAST, _SHOW_VISIBLE, _LENGTH_BONUS, _WIDTH_SHARE,
-) = range(26)  # fmt: skip
-PARAMETERS = 26
+    _SHOW_COAST, _SHOW_VISIBLE, _LENGTH_BONUS, _WIDTH_SHARE, _COAST_PENALTY,
+) = range(27)  # fmt: skip
+PARAMETERS = 27
 
 
 @njit("float64(float64)", cache=True, nogil=True)
@@ -490,8 +490,9 @@ def image_boxes(boxes, integers, count, projection, width_px, height_px, paramet
 def shown(floats, integers, count, in_image, parameters):  # type: ignore[no-untyped-def]
     """Rows to show, and the score of each: seen in this frame, or lately and with enough evidence to bridge a gap.
 
-    The score is the mean log-odds of the track's detections plus a bonus for each doubling of their number: long tracks
-    are rarely false. ``in_image`` (count, 5) comes from ``image_boxes``; 0 rows when there is no camera.
+    The score is the mean log-odds of the track's detections plus a bonus for each doubling of their number, since long
+    tracks are rarely false, less a penalty for each frame since the last detection. ``in_image`` (count, 5) comes from
+    ``image_boxes``; it has no rows when there is no camera.
     """
     rows = np.empty(count, np.int64)
     scores = np.empty(count)
@@ -508,5 +509,6 @@ def shown(floats, integers, count, in_image, parameters):  # type: ignore[no-unt
         rows[found] = i
         mean = floats[i, LOG_ODDS_SUM] / integers[i, HITS]
         scores[found] = mean + own[_LENGTH_BONUS] * np.log2(float(integers[i, HITS]))
+        scores[found] -= own[_COAST_PENALTY] * integers[i, MISSED]
         found += 1
     return rows[:found], scores[:found]

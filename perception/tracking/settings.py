@@ -61,6 +61,7 @@ class BoxClassSettings(_Section):
         show_visible_share: while so much of its image box lies in the image.
         length_bonus: score for each doubling of a track's detections.
         width_share: width of the object's image outline as a share of its projected box.
+        coast_penalty: score that each frame without detection takes, so that a threshold ends gaps before tracks.
     """
 
     position_std_m: Positive
@@ -89,6 +90,7 @@ class BoxClassSettings(_Section):
     show_visible_share: Share
     length_bonus: NotNegative
     width_share: Annotated[float, Field(gt=0.0, le=1.0)]
+    coast_penalty: NotNegative
 
 
 class EgoSettings(_Section):
