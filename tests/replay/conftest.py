@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from perception.cli import main
-from sim_data.generate import generate
+from sim_data import generate
 
 FRAMES = 8
 
