@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES
 from perception.errors import ConfigError
+from perception.files import write_text_atomic
 from perception.models.lite0 import load_imagenet
 from perception.models.street import StreetNet
 from perception.models.street_layout import IMAGENET_MEAN, IMAGENET_STD
@@ -213,6 +215,7 @@ def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict
 
     sources, held_out, camvid_val = _read(settings, data, out, log)
     weights = class_weights(sources["camvid"])
+    write_text_atomic(out / "class_weights.json", json.dumps([round(weight, 5) for weight in weights.tolist()]) + "\n")
     network = make_network(imagenet).to(memory_format=torch.channels_last)
     for part in (network.backbone.stem, *network.backbone.stages[: settings.optimizer.frozen_stages]):
         part.requires_grad_(False)
