@@ -19,6 +19,9 @@ from perception.errors import DriveError
 
 __all__ = ["open_kitti_raw", "recognises_kitti_raw"]
 
+# simulated drives bring the tracking benchmark's text in place of the tracklets
+_LABELS = ("tracklet_labels.xml", "truth/label_02")
+
 
 def recognises_kitti_raw(path: str) -> bool:
     """Whether the path is a drive, or a folder of one or several (a day, or a folder of days)."""
@@ -74,7 +77,7 @@ def open_kitti_raw(path: str, calib: Path | None) -> Drive:
             load_calibration=lambda: load_raw_calibration(calibration_file, number),
             times=lambda numbers: read_times(folder / f"image_{number:02d}" / "timestamps.txt", numbers),
             poses=poses,
-            labels=folder / "tracklet_labels.xml",
+            labels=next((folder / place for place in _LABELS if (folder / place).exists()), folder / _LABELS[0]),
         ),
         calib,
     )
