@@ -7,7 +7,7 @@ if [ -z "$drive" ]; then
     drive=.demo/drive
     if [ ! -f "$drive/complete" ]; then
         rm -rf "$drive"
-        "$bin/perceive" sim --scenario city --seed 7 --frames 40 --rig kitti --out "$drive"
+        "$bin/perceive" sim --scenario city --seed 1 --frames 40 --rig kitti --out "$drive"
         touch "$drive/complete"
     fi
 fi
