@@ -79,8 +79,8 @@ def voxel_sample(points: npt.NDArray[np.float32], voxel_m: float, max_range_m: f
     return chosen[:count]
 
 
-@njit("i8(f4[:,::1], f8[:,::1], f8[::1], f8, i8[::1], f8[:,::1], i8)", cache=True, nogil=True)
-def _insert(points, rotation, translation, voxel_m, keys, sums, used):  # type: ignore[no-untyped-def]
+@njit("i8(f4[:,::1], f8[:,::1], f8[::1], f8, i8[::1], f8[:,::1], f8[:,::1], i8)", cache=True, nogil=True)
+def _insert(points, rotation, translation, voxel_m, keys, sums, models, used):  # type: ignore[no-untyped-def]
     """Adds points to the voxel statistics; returns the number of voxels in use, or -1 when the table is too full."""
     for i in range(points.shape[0]):
         px, py, pz = points[i, 0], points[i, 1], points[i, 2]
@@ -90,6 +90,7 @@ def _insert(points, rotation, translation, voxel_m, keys, sums, used):  # type: 
         ix, iy, iz = int(np.floor(x / voxel_m)), int(np.floor(y / voxel_m)), int(np.floor(z / voxel_m))
         slot = _find(keys, _key(ix, iy, iz))
         row = sums[slot]
+        models[slot, 0] = 0.0  # to be summarised anew when a scan is aligned
         if keys[slot] == -1:
             if used * 2 >= keys.shape[0]:
                 return -1
@@ -135,6 +136,35 @@ def _rehash_near(keys, sums, centre, radius_m, voxel_m, new_keys, new_sums):  # 
     return used
 
 
+@njit("void(f8[::1], f8[::1], f8, f8, f8, f8)", cache=True, nogil=True)
+def _summarise(row, model, centre_x, centre_y, centre_z, noise_m):  # type: ignore[no-untyped-def]
+    """Writes a voxel's mean and inverse covariance; ``model[0]`` is 1, or -1 for a voxel that says nothing yet."""
+    n = row[0]
+    model[0] = -1.0
+    if n < 4.0:
+        return
+    mx, my, mz = row[1] / n, row[2] / n, row[3] / n
+    cxx = row[4] / n - mx * mx + noise_m * noise_m
+    cxy = row[5] / n - mx * my
+    cxz = row[6] / n - mx * mz
+    cyy = row[7] / n - my * my + noise_m * noise_m
+    cyz = row[8] / n - my * mz
+    czz = row[9] / n - mz * mz + noise_m * noise_m
+    a = cyy * czz - cyz * cyz
+    b = cxz * cyz - cxy * czz
+    c = cxy * cyz - cxz * cyy
+    determinant = cxx * a + cxy * b + cxz * c
+    if not determinant > 1e-15:
+        return
+    inverse = 1.0 / determinant
+    model[0] = 1.0
+    model[1], model[2], model[3] = mx + centre_x, my + centre_y, mz + centre_z
+    model[4], model[5], model[6] = a * inverse, b * inverse, c * inverse
+    model[7] = (cxx * czz - cxz * cxz) * inverse
+    model[8] = (cxy * cxz - cxx * cyz) * inverse
+    model[9] = (cxx * cyy - cxy * cxy) * inverse
+
+
 @njit("b1(f8[:,::1], f8[::1])", cache=True, nogil=True)
 def _solve_spd(matrix, right):  # type: ignore[no-untyped-def]
     """Solves in place by Cholesky; False when the matrix is not positive definite."""
@@ -161,11 +191,11 @@ def _solve_spd(matrix, right):  # type: ignore[no-untyped-def]
 
 
 @njit(
-    "f8(f4[:,::1], f8[:,::1], f8[::1], f8, f8, f8, i8, i8[::1], f8[:,::1])",
+    "f8(f4[:,::1], f8[:,::1], f8[::1], f8, f8, f8, i8, i8[::1], f8[:,::1], f8[:,::1])",
     cache=True,
     nogil=True,
 )
-def _align(points, rotation, translation, voxel_m, noise_m, gate, iterations, keys, sums):  # type: ignore[no-untyped-def]
+def _align(points, rotation, translation, voxel_m, noise_m, gate, iterations, keys, sums, models):  # type: ignore[no-untyped-def]
     """Refines ``rotation`` and ``translation`` in place; returns the weighted mean of the robust kernel, 0 ... 1."""
     hessian = np.empty((6, 6))
     step = np.empty(6)
@@ -199,33 +229,15 @@ def _align(points, rotation, translation, voxel_m, noise_m, gate, iterations, ke
                 slot = _find(keys, _key(jx, jy, jz))
                 if keys[slot] == -1:
                     continue
-                row = sums[slot]
-                n = row[0]
-                if n < 4.0:
+                model = models[slot]
+                if model[0] == 0.0:
+                    _summarise(
+                        sums[slot], model, (jx + 0.5) * voxel_m, (jy + 0.5) * voxel_m, (jz + 0.5) * voxel_m, noise_m
+                    )
+                if model[0] < 0.0:
                     continue
-                mx, my, mz = row[1] / n, row[2] / n, row[3] / n
-                rx = x - mx - (jx + 0.5) * voxel_m
-                ry = y - my - (jy + 0.5) * voxel_m
-                rz = z - mz - (jz + 0.5) * voxel_m
-                cxx = row[4] / n - mx * mx + noise_m * noise_m
-                cxy = row[5] / n - mx * my
-                cxz = row[6] / n - mx * mz
-                cyy = row[7] / n - my * my + noise_m * noise_m
-                cyz = row[8] / n - my * mz
-                czz = row[9] / n - mz * mz + noise_m * noise_m
-                ia = cyy * czz - cyz * cyz
-                ib = cxz * cyz - cxy * czz
-                ic = cxy * cyz - cxz * cyy
-                determinant = cxx * ia + cxy * ib + cxz * ic
-                if not determinant > 1e-15:
-                    continue
-                inverse = 1.0 / determinant
-                ia *= inverse
-                ib *= inverse
-                ic *= inverse
-                i_d = (cxx * czz - cxz * cxz) * inverse
-                ie = (cxy * cxz - cxx * cyz) * inverse
-                i_f = (cxx * cyy - cxy * cxy) * inverse
+                rx, ry, rz = x - model[1], y - model[2], z - model[3]
+                ia, ib, ic, i_d, ie, i_f = model[4], model[5], model[6], model[7], model[8], model[9]
                 distance = (
                     ia * rx * rx + i_d * ry * ry + i_f * rz * rz + 2.0 * (ib * rx * ry + ic * rx * rz + ie * ry * rz)
                 )
@@ -332,6 +344,7 @@ class VoxelGaussians:
         self.voxel_m = float(voxel_m)
         self._keys = np.full(capacity, _EMPTY, dtype=np.int64)
         self._sums = np.zeros((capacity, 10))
+        self._models = np.zeros((capacity, 10))
         self._used = 0
 
     def __len__(self) -> int:
@@ -355,10 +368,10 @@ class VoxelGaussians:
         translation = np.require(translation, np.float64, "C")
         if (self._used + len(points)) * 2 >= len(self._keys):
             self.drop_far(translation, keep_radius_m)
-        used = _insert(points, rotation, translation, self.voxel_m, self._keys, self._sums, self._used)
+        used = _insert(points, rotation, translation, self.voxel_m, self._keys, self._sums, self._models, self._used)
         if used < 0:
             self.clear()
-            used = _insert(points, rotation, translation, self.voxel_m, self._keys, self._sums, 0)
+            used = _insert(points, rotation, translation, self.voxel_m, self._keys, self._sums, self._models, 0)
         self._used = max(used, 0)
 
     def drop_far(self, centre: npt.NDArray[np.float64], radius_m: float) -> None:
@@ -367,6 +380,7 @@ class VoxelGaussians:
         sums = np.zeros_like(self._sums)
         self._used = _rehash_near(self._keys, self._sums, centre, radius_m, self.voxel_m, keys, sums)
         self._keys, self._sums = keys, sums
+        self._models[:, 0] = 0.0
 
     def align(
         self,
@@ -383,7 +397,7 @@ class VoxelGaussians:
             points: (P, 4) f32: x, y, z in m in the sensor's own frame, and a weight.
             rotation: (3, 3) guess.
             translation: (3,) guess, m.
-            noise_m: standard deviation added to every voxel.
+            noise_m: standard deviation added to every voxel; the same in every call.
             gate: squared Mahalanobis distance beyond which a point has no partner.
             iterations: at most so many Gauss-Newton steps.
 
@@ -399,6 +413,8 @@ class VoxelGaussians:
             raise ValueError(f"points must be (P, 4) but got shape {points.shape}")
         rotation = np.array(rotation, dtype=np.float64, order="C")
         translation = np.array(translation, dtype=np.float64)
-        score = _align(points, rotation, translation, self.voxel_m, noise_m, gate, iterations, self._keys, self._sums)
+        score = _align(
+            points, rotation, translation, self.voxel_m, noise_m, gate, iterations, self._keys, self._sums, self._models
+        )
         left, _, right = np.linalg.svd(rotation)
         return left @ right, translation, float(score)
