@@ -145,7 +145,7 @@ def _nms(boxes, scores, classes, threshold):  # type: ignore[no-untyped-def]
     # kept boxes lie in columns padded with boxes that nothing overlaps, so that every block is whole: with a constant
     # count and a sum instead of a condition the inner loop becomes SIMD
     block = 32
-    far = np.float32(3e38)
+    far = np.float32(1e18)  # small enough that differences stay finite
     kx1, ky1 = np.full(count + block, far), np.full(count + block, far)
     kx2, ky2 = np.full(count + block, -far), np.full(count + block, -far)
     karea = np.zeros(count + block, np.float32)

@@ -159,10 +159,10 @@ class ImageTracker:
         image_tracks.predict(self._floats, self._integers, self._count, dt_s, settings.acceleration_std, warp)
 
         stage_of = np.where(scores >= settings.high_score, 1, np.where(scores >= settings.low_score, 2, 3))
-        self._pair(boxes_xyxy, class_ids, stage_of, 1, settings.min_iou, settings.momentum_weight, False)
-        if settings.low_score < settings.high_score:
-            self._pair(boxes_xyxy, class_ids, stage_of, 2, settings.second_iou, 0.0, False)
-        if settings.recover_iou < 1.0:
+        left = self._pair(boxes_xyxy, class_ids, stage_of, 1, settings.min_iou, settings.momentum_weight, False)
+        if left and settings.low_score < settings.high_score:
+            left = self._pair(boxes_xyxy, class_ids, stage_of, 2, settings.second_iou, 0.0, False)
+        if left and settings.recover_iou < 1.0:
             self._pair(boxes_xyxy, class_ids, stage_of, 1, settings.recover_iou, 0.0, True)
 
         before = self._count
@@ -199,12 +199,13 @@ class ImageTracker:
         min_iou: float,
         momentum_weight: float,
         from_last_seen: bool,
-    ) -> None:
-        if self._count == 0 or len(class_ids) == 0:
-            return
+    ) -> int:
+        """Runs one stage; returns how many tracks are still unpaired."""
+        if self._count == 0 or not (stage_of == stage).any():
+            return self._count
         costs = image_tracks.pair_costs(
             self._floats, self._integers, self._count, boxes_xyxy, class_ids, stage_of, stage,
             min_iou, momentum_weight, from_last_seen, self.settings.buffer,
         )  # fmt: skip
         column_of_row = assignment.assign_gated(costs, 1.0 - min_iou + momentum_weight)
-        image_tracks.mark_pairs(self._integers, self._count, column_of_row, stage_of)
+        return int(image_tracks.mark_pairs(self._integers, self._count, column_of_row, stage_of))
