@@ -16,7 +16,10 @@ def as_array(name: str, value: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple
     Raises:
         ValueError: the shape differs.
     """
-    array = np.require(value, dtype=dtype, requirements=("C", "W"))
+    if type(value) is np.ndarray and value.flags.carray and value.dtype == dtype:
+        array = value  # as it should be: np.require would take a microsecond to find out
+    else:
+        array = np.require(value, dtype=dtype, requirements=("C", "W"))
     if array.ndim != len(shape) and array.size == 0 and None in shape:
         array = array.reshape(tuple(0 if want is None else want for want in shape))
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
