@@ -9,7 +9,7 @@ from numba import njit
 __all__ = ["fit_boxes"]
 
 # points that the search of the yaw looks at
-FOOTPRINT_POINTS = 96
+FOOTPRINT_POINTS = 64
 # the nearest stretch that holds this share of the most crowded one's points is taken for the object
 NEARER_SHARE = 0.5
 
@@ -22,11 +22,12 @@ def _gather(depth_m, rows, ego_R_cam, ego_t_cam, fx, fy, cx, cy, max_range_m, co
     capacity = points.shape[1]
     for v in range(depth_m.shape[0]):
         for u in range(depth_m.shape[1]):
-            row = rows[v, u]
-            if row < 0:
-                continue
+            # depth first: it is sparse, so the other image is seldom touched
             depth = depth_m[v, u]
             if not (depth > 0.0 and depth <= max_range_m):
+                continue
+            row = rows[v, u]
+            if row < 0:
                 continue
             x, y = (u - cx) / fx * depth, (v - cy) / fy * depth
             k = counts[row]

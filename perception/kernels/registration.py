@@ -320,7 +320,7 @@ def _align(points, rotation, translation, voxel_m, noise_m, gate, iterations, ke
                 rotation[1, column] = r10 * x + r11 * y + r12 * z
                 rotation[2, column] = r20 * x + r21 * y + r22 * z
         moved = np.sqrt(step[0] ** 2 + step[1] ** 2 + step[2] ** 2)
-        if moved < 1e-3 and angle < 1e-4:
+        if moved < 2e-3 and angle < 2e-4:
             break
     return score / total
 

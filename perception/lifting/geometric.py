@@ -50,10 +50,15 @@ class GeometricLifter:
         sizes_lwh = self._sizes_lwh[detections.class_ids]
         boxes = np.zeros((len(detections), 8))
         if depth is not None:
+            # an instance's pixels lie within its detection's box, so only the rows of the boxes are searched
+            top_px = max(0, int(detections.boxes_xyxy[:, 1].min()))
+            rows_px = slice(top_px, int(detections.boxes_xyxy[:, 3].max()) + 2)
+            matrix = camera.matrix
+            matrix[1, 2] -= top_px
             boxes = fit_boxes(
-                depth.depth_m,
-                instances.detection_rows,
-                camera.matrix,
+                depth.depth_m[rows_px],
+                instances.detection_rows[rows_px],
+                matrix,
                 camera.ego_SE3_cam.rotation,
                 camera.ego_SE3_cam.translation,
                 sizes_lwh,

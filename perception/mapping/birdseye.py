@@ -94,9 +94,10 @@ class BirdsEyeMap:
         in_grid_m = world_SE3_ego.translation[:2] - self.grid.corner_m
         place = (float(in_grid_m[0]), float(in_grid_m[1]))
         yaw_rad, cell_m, votes, best = world_SE3_ego.yaw_rad, self.grid.cell_m, self.grid.votes, self.grid.best
-        vote_ground(
-            semantic.class_ids, self._pixels, self._pixels_ego_xy, self._is_ground, yaw_rad, place, cell_m, votes, best
-        )
+        # where depth is measured too, the plane fills in: every second cell of it in turn is enough
+        turn = slice(None) if obstacles else slice(len(self.path_xyz_m) % 2, None, 2)
+        pixels, ego_xy = self._pixels[turn], self._pixels_ego_xy[turn]
+        vote_ground(semantic.class_ids, pixels, ego_xy, self._is_ground, yaw_rad, place, cell_m, votes, best)
         if obstacles:
             if self._ground_xy is None:
                 self._ground_xy = _road_under_pixels(camera)
