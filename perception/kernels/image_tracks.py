@@ -2,8 +2,8 @@
 
 A track is one row of two arrays: ``floats`` (capacity, ``FLOATS``) f64 and ``integers`` (capacity, ``INTEGERS``) i64;
 the live ones are the first ``count`` rows, oldest first. Centre x, centre y, width and height each have a Kalman filter
-of constant velocity of their own with mean (p, v) and covariance (pp, pv, vv): SORT's 8x8 filter without its cross terms,
-which are 0. Noise is in units of the box's height, as in DeepSORT (Wojke et al., ICIP 2017).
+of constant velocity of their own with mean (p, v) and covariance (pp, pv, vv): SORT's 8x8 filter without its cross
+terms, which are 0. Noise is in units of the box's height, as in DeepSORT (Wojke et al., ICIP 2017).
 
 These functions are the inner half of ``perception.tracking.image_tracker``, which checks what goes in.
 """
