@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from dataclasses import replace
 
 from perception.config import TrackingConfig
 from perception.errors import ConfigError
@@ -15,79 +16,47 @@ from perception.tracking.world_tracker import WorldTracker
 __all__ = ["TRACKERS", "make_tracker"]
 
 
+def _every_part(settings: TrackingConfig) -> ImageTrackerSettings:
+    return ImageTrackerSettings(
+        high_score=settings.min_score,
+        low_score=min(0.1, settings.min_score),
+        birth_score=settings.min_score,
+        min_iou=settings.min_iou,
+        max_coast_frames=settings.max_coast_frames,
+        min_hits=settings.min_hits,
+    )
+
+
 def _sort(settings: TrackingConfig) -> Tracker:
     """SORT (Bewley et al., ICIP 2016): one stage by IoU."""
+    parts = _every_part(settings)
     return ImageTracker(
-        ImageTrackerSettings(
-            high_score=settings.min_score,
-            low_score=settings.min_score,
-            birth_score=settings.min_score,
-            min_iou=settings.min_iou,
-            recover_iou=1.0,
-            momentum_weight=0.0,
-            re_update=False,
-            max_coast_frames=settings.max_coast_frames,
-            min_hits=settings.min_hits,
-        )
+        replace(parts, low_score=settings.min_score, recover_iou=1.0, momentum_weight=0.0, re_update=False)
     )
 
 
 def _bytetrack(settings: TrackingConfig) -> Tracker:
     """ByteTrack (Zhang et al., ECCV 2022): weak detections continue tracks in a second stage."""
-    return ImageTracker(
-        ImageTrackerSettings(
-            high_score=settings.min_score,
-            low_score=min(0.1, settings.min_score),
-            birth_score=settings.min_score,
-            min_iou=settings.min_iou,
-            second_iou=0.5,
-            recover_iou=1.0,
-            momentum_weight=0.0,
-            re_update=False,
-            max_coast_frames=settings.max_coast_frames,
-            min_hits=settings.min_hits,
-        )
-    )
+    parts = _every_part(settings)
+    return ImageTracker(replace(parts, second_iou=0.5, recover_iou=1.0, momentum_weight=0.0, re_update=False))
 
 
 def _ocsort(settings: TrackingConfig) -> Tracker:
     """OC-SORT (Cao et al., CVPR 2023): direction term, recovery by the last seen box, re-update after a gap."""
+    parts = _every_part(settings)
     return ImageTracker(
-        ImageTrackerSettings(
-            high_score=settings.min_score,
-            low_score=settings.min_score,
-            birth_score=settings.min_score,
-            min_iou=settings.min_iou,
-            recover_iou=0.3,
-            momentum_weight=0.2,
-            re_update=True,
-            max_coast_frames=settings.max_coast_frames,
-            min_hits=settings.min_hits,
-        )
+        replace(parts, low_score=settings.min_score, recover_iou=0.3, momentum_weight=0.2, re_update=True)
     )
-
-
-def _world(settings: TrackingConfig) -> Tracker:
-    """This project's own: lifted detections in the world, the others in the image."""
-    return WorldTracker(load_box_settings("general"), _image_tracker(settings), settings.min_hits)
 
 
 def _image(settings: TrackingConfig) -> Tracker:
     """Every part at once: weak detections, direction term, recovery, re-update."""
-    return _image_tracker(settings)
+    return ImageTracker(_every_part(settings))
 
 
-def _image_tracker(settings: TrackingConfig) -> ImageTracker:
-    return ImageTracker(
-        ImageTrackerSettings(
-            high_score=settings.min_score,
-            low_score=min(0.1, settings.min_score),
-            birth_score=settings.min_score,
-            min_iou=settings.min_iou,
-            max_coast_frames=settings.max_coast_frames,
-            min_hits=settings.min_hits,
-        )
-    )
+def _world(settings: TrackingConfig) -> Tracker:
+    """This project's own: lifted detections in the world, the others in the image."""
+    return WorldTracker(load_box_settings("general"), ImageTracker(_every_part(settings)), settings.min_hits)
 
 
 TRACKERS: dict[str, Callable[[TrackingConfig], Tracker]] = {

@@ -29,7 +29,7 @@ def estimated_positions_m(drive: Path, motion: EgoMotion) -> np.ndarray:
 def test_lidar_odometry_is_within_centimetres(small_drive: Path) -> None:
     true = true_positions_m(small_drive)
     estimated = estimated_positions_m(small_drive, LidarOdometry(load_config().egomotion))
-    assert np.linalg.norm(estimated - true, axis=1).max() < 0.08
+    assert np.linalg.norm(estimated - true, axis=1).max() < 0.05
 
 
 def test_visual_odometry_is_within_a_tenth_of_the_way(small_drive: Path) -> None:

@@ -180,8 +180,6 @@ def test_an_interrupted_run_is_partial_and_its_video_plays(small_drive: Path, tm
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     record = json.loads((out / "run.json").read_text())
-    if process.returncode == 0:
-        pytest.skip("the run ended before the signal came")
     assert process.returncode == 130, err
     assert record["status"] == "partial"
     assert not (out / "report.html").exists()
