@@ -14,7 +14,7 @@ from perception.types import Frame
 __all__ = ["LidarOdometry"]
 
 MAP_POINT_SPACING_M = 0.2
-SCAN_POINT_SPACING_M = 0.6
+SCAN_POINT_SPACING_M = 0.7
 # Structure taller than a car is rarely in motion. In a traffic jam most low points move along with the vehicle and
 # would pull the estimate to a standstill; poles, bridges and crowns outvote them.
 TALL_M = 2.2
