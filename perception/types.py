@@ -103,12 +103,18 @@ class Detections:
         scores: (N,) f32, 0 ... 1.
         class_ids: (N,) i64 into ``OBJECT_CLASSES``.
         keypoints: (N, K, 3) f32 u, v px and confidence (COCO's 17 for pedestrian pose), or None.
+        embeddings: (N, E) f32 rows of length 1, alike for one object in two frames and unlike for others, or None.
+        solid: (N, 7) f32 what the image alone says of the object in space, or None: height, width, length in m, KITTI's
+            observation angle in rad, distance of its centre along the camera's axis in m, and where that centre lies
+            in the image, u and v in px.
     """
 
     boxes_xyxy: Float32Array
     scores: Float32Array
     class_ids: Int64Array
     keypoints: Float32Array | None = None
+    embeddings: Float32Array | None = None
+    solid: Float32Array | None = None
 
     def __post_init__(self) -> None:
         boxes = _checked("Detections", "boxes_xyxy", self.boxes_xyxy, np.float32, (None, 4))
@@ -127,6 +133,11 @@ class Detections:
                 "keypoints",
                 _checked("Detections", "keypoints", self.keypoints, np.float32, (len(boxes), None, 3)),
             )
+        for name, value, columns in (("embeddings", self.embeddings, None), ("solid", self.solid, 7)):
+            if value is not None:
+                array = _checked("Detections", name, value, np.float32, (len(boxes), columns))
+                _finite("Detections", name, array)
+                object.__setattr__(self, name, array)
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
@@ -143,6 +154,8 @@ class Detections:
             self.scores[rows],
             self.class_ids[rows],
             None if self.keypoints is None else self.keypoints[rows],
+            None if self.embeddings is None else self.embeddings[rows],
+            None if self.solid is None else self.solid[rows],
         )
 
 
