@@ -171,6 +171,7 @@ class _Loop:
             if has_ended or told or self.schedule.is_due(self.settings.schedule.checkpoint_every, self.saved, now):
                 self._save(now, needed=bool(has_ended or told))
             if has_ended:
+                self.world.largest([0.0])  # the others wait until the first process has written
                 return
             if told:
                 raise TrainingInterruptedError(self.step)

@@ -80,8 +80,9 @@ def read_weights(
     elif path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
         verify(load_manifest(name_or_path), architecture)
     with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith(_PICKLE_STARTS):
+        start = file.read(9)
+    # safetensors begin with the length of their header, whose first byte can be any; the header is a JSON object
+    if start.startswith(_PICKLE_STARTS) and start[8:] != b"{":
         if not allow_pickle:
             raise WeightsError(
                 f"{path}: found a pickle, which can run code when it is read; expected safetensors "
@@ -103,7 +104,9 @@ def read_weights(
 
 def _unpickled(path: Path) -> dict[str, Tensor]:
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        # as an open file: by its name torch would take it for safetensors
+        with path.open("rb") as file:
+            content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"{path}: expected tensors and nothing else in the pickle: {str(error).splitlines()[0]}"

@@ -21,6 +21,9 @@ from perception.training.settings import (
     ValidationSettings,
 )
 
+FIELDS = {
+    "data": "toy", "licence": "none", "command": "pytest", "object_classes": [], "semantic_classes": [], "input": {},
+}  # fmt: skip
 ALONE = World(0, 1, torch.device("cpu"))
 
 
@@ -114,4 +117,4 @@ def fit(
     """Runs the loop in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     said = lines if lines is not None else []
-    return train(task, chosen or settings(), Checkpoints(folder, "toy-1", {"data": "toy"}), world, said.append)
+    return train(task, chosen or settings(), Checkpoints(folder, "toy-1", FIELDS), world, said.append)
