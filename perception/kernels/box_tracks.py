@@ -23,9 +23,9 @@ __all__ = [
 # columns of floats: mean and covariance in the plane, height, yaw, sizes and their variance, then what is believed
 (
     X, Y, VX, VY, XX, XY, YY, X_VX, X_VY, Y_VX, Y_VY, VX_VX, VX_VY, VY_VY, Z, Z_VAR, YAW, YAW_VAR, LENGTH, WIDTH,
-    TALL, SIZE_VAR, EVIDENCE, LOG_ODDS_SUM, LOG_ODDS, FACING,
-) = range(26)  # fmt: skip
-FLOATS = 26
+    TALL, SIZE_VAR, EVIDENCE, LOG_ODDS_SUM, LOG_ODDS, FACING, ALONG,
+) = range(27)  # fmt: skip
+FLOATS = 27
 # columns of integers
 ID, CLASS, AGE, HITS, MISSED, DETECTION = range(6)
 INTEGERS = 6
@@ -346,11 +346,16 @@ def update(  # type: ignore[no-untyped-def]
             if abs(off) > 0.5 * np.pi:
                 off = _wrap(off + np.pi)
                 ahead = -1.0
-            # near range measures yaw better; a quarter turn off is no measurement of yaw
-            if abs(off) < 0.9:
+            # a box across the track is no measurement of its yaw, unless most are: then the track itself lies across
+            inside = abs(off) < 0.8
+            s[ALONG] = 0.9 * s[ALONG] + (1.0 if inside else -1.0)
+            if inside:
                 gain = s[YAW_VAR] / (s[YAW_VAR] + own[_YAW_STD] * own[_YAW_STD])
                 s[YAW] = _wrap(s[YAW] + gain * off)
                 s[YAW_VAR] *= 1.0 - gain
+            elif s[ALONG] < -0.5:
+                s[YAW], s[YAW_VAR] = boxes[j, 3], own[_YAW_STD] * own[_YAW_STD]
+                s[ALONG], s[FACING], ahead = -s[ALONG], 0.0, 1.0
             s[FACING] = 0.9 * s[FACING] + ahead
             if s[FACING] < -1.5:
                 s[YAW] = _wrap(s[YAW] + np.pi)
@@ -405,7 +410,7 @@ def update(  # type: ignore[no-untyped-def]
         s[SIZE_VAR] = (own[_SIZE_STD] * deviations[j] / own[_POSITION_STD]) ** 2
         s[EVIDENCE] = np.log1p(np.exp(min(log_odds[j], 20.0)))
         s[LOG_ODDS_SUM] = s[LOG_ODDS] = log_odds[j]
-        s[FACING] = 1.0
+        s[FACING] = s[ALONG] = 1.0
         integers[kept, ID] = next_id
         integers[kept, CLASS] = newborn_classes[j]
         integers[kept, AGE] = 1

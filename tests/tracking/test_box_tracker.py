@@ -109,6 +109,19 @@ def test_yaw_flips_are_repaired(settings: BoxTrackerSettings) -> None:
             assert (off > 0.95).all()
 
 
+def test_a_track_born_lying_across_turns_with_its_detections(settings: BoxTrackerSettings) -> None:
+    box = np.array([[20.0, 3.0, 0.8, 0.3, *CAR]])
+    tracker = BoxTracker(settings)
+    for t in range(10):
+        seen = box + np.array([0, 0, 0, 0.5 * np.pi * (t < 2), 0, 0, 0])
+        tracks = tracker.step(seen, np.full(1, 6.0), np.zeros(1, np.int64), t * FRAME_NS, SE3.identity())
+    assert abs(tracks.boxes_ego[0, 3] - 0.3) < 0.05
+    # and one box across is passed over
+    seen = box + np.array([0, 0, 0, 0.5 * np.pi, 0, 0, 0])
+    tracks = tracker.step(seen, np.full(1, 6.0), np.zeros(1, np.int64), 10 * FRAME_NS, SE3.identity())
+    assert abs(tracks.boxes_ego[0, 3] - 0.3) < 0.05
+
+
 def test_a_double_of_a_tracked_box_starts_nothing(settings: BoxTrackerSettings) -> None:
     box = np.array([[20.0, 3.0, 0.8, 0.0, *CAR]])
     double = box + np.array([0.4, 0.3, 0, 0.05, 0, 0, 0])
