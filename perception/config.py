@@ -74,6 +74,7 @@ class SegmentationConfig(_Section):
 class LiftingConfig(_Section):
     """How image detections get a place in 3D."""
 
+    depth: Literal["auto", "lidar", "network", "none"]
     min_points: PositiveInt
     max_range_m: PositiveFloat
 

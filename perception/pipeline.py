@@ -132,7 +132,8 @@ def build_pipeline(config: Config, drive: DriveInfo, device: str = "auto", threa
     has_lidar = any(sensor.startswith("lidar") for sensor in drive.sensors)
     threads = threads or config.network.threads
     network = None
-    if "network" in (config.detection.source, config.segmentation.semantic, config.segmentation.instance):
+    sources = (config.detection.source, config.segmentation.semantic, config.segmentation.instance)
+    if "network" in (*sources, config.lifting.depth):
         from perception.models.street_network import StreetNetwork
 
         network = StreetNetwork(config.network.model_copy(update={"threads": threads}), device)
@@ -158,7 +159,7 @@ def build_pipeline(config: Config, drive: DriveInfo, device: str = "auto", threa
         detector=detector,
         semantic=semantic,
         instance=instance,
-        depth=make_depth(has_lidar=has_lidar),
+        depth=make_depth(config.lifting, network, has_lidar=has_lidar),
         lifter=make_lifter(config.lifting),
         tracker=make_tracker(config.tracking),
         map_layer=make_map(config.mapping),

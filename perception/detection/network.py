@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from perception.classes import OBJECT_CLASSES
 from perception.config import DetectionConfig
 from perception.detection.boxes import within_image
-from perception.kernels.network_heads import decode_cells
+from perception.kernels.network_heads import cell_centres, decode_cells
 from perception.kernels.nms import class_nms
-from perception.models.street_layout import BOX_STRIDES
+from perception.models.street_layout import BOX_STRIDES, DEPTH_FOCAL_PX
 from perception.models.street_network import StreetNetwork
 from perception.types import Detections, Frame
 
-__all__ = ["NetworkDetector"]
+__all__ = ["NetworkDetector", "decode_solid"]
 
 # One object has one class: of two boxes that agree the better stays, whatever either is called within its group.
 _GROUPS = (
@@ -32,13 +33,54 @@ class NetworkDetector:
         self._settings = settings
 
     def detect(self, frame: Frame) -> Detections:
-        """Boxes in the pixels of ``frame.image_rgb``, best first; empty when nothing is seen."""
+        """Boxes in the pixels of ``frame.image_rgb``, best first; empty when nothing is seen.
+
+        Each comes with an embedding and, where the camera is known, with what the network says of the object in space.
+        """
         output = self._network.infer(frame)
         height, width = output.input_hw
-        boxes, scores, rows = decode_cells(output.boxes, height, width, BOX_STRIDES, self._settings.score_threshold)
+        boxes, scores, rows, cells = decode_cells(
+            output.boxes, height, width, BOX_STRIDES, self._settings.score_threshold
+        )
         class_ids = self._network.object_ids[rows]
         keep = class_nms(boxes, scores, _GROUP_OF_OBJECT[class_ids], self._settings.nms_iou)
         keep = keep[: self._settings.max_detections]
+        cells = cells[keep]
         image_height, image_width = output.image_hw
         scale = np.array([image_width / width, image_height / height] * 2, np.float32)
-        return within_image(boxes[keep] * scale, scores[keep], class_ids[keep], output.image_hw)
+        embeddings = output.embedding[:, cells].T
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        solid = None
+        if frame.camera is not None:
+            focal_px = frame.camera.fy_px * height / image_height
+            solid = decode_solid(output.solid[:, cells], cells, output.input_hw, focal_px)
+            solid[:, 5:] *= scale[:2]
+        return within_image(
+            boxes[keep] * scale,
+            scores[keep],
+            class_ids[keep],
+            output.image_hw,
+            embeddings=embeddings / np.maximum(lengths, 1e-6),
+            solid=solid,
+        )
+
+
+def decode_solid(
+    cues: npt.NDArray[np.float32], cells: npt.NDArray[np.int64], input_hw: tuple[int, int], focal_px: float
+) -> npt.NDArray[np.float32]:
+    """Objects in space from the cues of their cells.
+
+    Args:
+        cues: (8, N) f32 ``SOLID_CUES``.
+        cells: (N,) i64 cells of boxes.
+        input_hw: height and width of the network's input.
+        focal_px: of the camera along v, in input pixels.
+
+    Returns:
+        (N, 7) f32 height, width, length in m, observation angle in rad, distance in m, centre u and v in input pixels.
+    """
+    centres, strides = cell_centres(cells, *input_hw, BOX_STRIDES)
+    sides_m = np.exp(np.clip(cues[:3], -3.0, 4.0))
+    distance_m = np.exp(np.clip(cues[5], -3.0, 6.0)) * (focal_px / DEPTH_FOCAL_PX)
+    places = centres + cues[6:8].T * strides[:, None]
+    return np.column_stack([sides_m.T, np.arctan2(cues[3], cues[4]), distance_m, places]).astype(np.float32)

@@ -12,6 +12,8 @@ __all__ = ["fit_boxes"]
 FOOTPRINT_POINTS = 64
 # the nearest stretch that holds this share of the most crowded one's points is taken for the object
 NEARER_SHARE = 0.5
+# between the sides that points hug and the heading that the image suggests
+LARGEST_TURN_RAD = 0.35
 
 
 @njit(
@@ -112,10 +114,24 @@ def _closest_angle(points, count):  # type: ignore[no-untyped-def]
     return best_angle % (np.pi / 2)
 
 
-@njit("void(f4[:,::1], i8, f8, f8, f8, b1, f8[::1])", cache=True, nogil=True)
-def _fit(points, count, length_m, width_m, height_m, oriented, box):  # type: ignore[no-untyped-def]
+@njit("f8(f8, f8)", cache=True, nogil=True)
+def _turn_between(first, second):  # type: ignore[no-untyped-def]
+    """Angle from ``second`` to ``first``, -pi ... pi."""
+    return (first - second + np.pi) % (2 * np.pi) - np.pi
+
+
+@njit("void(f4[:,::1], i8, f8, f8, f8, b1, f8, f8[::1])", cache=True, nogil=True)
+def _fit(points, count, length_m, width_m, height_m, oriented, heading, box):  # type: ignore[no-untyped-def]
     """Writes centre x, y, z, length, width, height, yaw of the points' box to ``box``."""
-    angle = _closest_angle(points, count) if oriented else np.arctan2(points[0, 1], points[0, 0])
+    hinted = not np.isnan(heading)
+    if oriented:
+        angle = _closest_angle(points, count)
+        # few points hug many rectangles: one that is far from the heading seen in the image is not the object's
+        off = (heading - angle + np.pi / 4) % (np.pi / 2) - np.pi / 4 if hinted else 0.0
+        if abs(off) > LARGEST_TURN_RAD:
+            angle = heading % (np.pi / 2)
+    else:
+        angle = heading if hinted else np.arctan2(points[0, 1], points[0, 0])
     bottom, top = points[:count, 2].min(), points[:count, 2].max()
     low = np.full(2, np.inf)
     high = np.full(2, -np.inf)
@@ -130,6 +146,8 @@ def _fit(points, count, length_m, width_m, height_m, oriented, box):  # type: ig
         # the rear or front, so the length runs along the other axis
         longer = 0 if extents[0] >= extents[1] else 1
         along_axis = longer if extents[longer] > 1.3 * width_m else 1 - longer
+        if hinted:
+            along_axis = 0 if abs(np.sin(heading - angle)) < np.sqrt(0.5) else 1
         sizes = np.empty(2)
         sizes[along_axis] = max(extents[along_axis], length_m)
         sizes[1 - along_axis] = max(min(extents[1 - along_axis], 1.3 * width_m), width_m)
@@ -156,17 +174,16 @@ def _fit(points, count, length_m, width_m, height_m, oriented, box):  # type: ig
         height = height_m
     box[2] = top - 0.5 * height
     box[3], box[4], box[5] = sizes[along_axis], sizes[1 - along_axis], height
-    yaw = angle + along_axis * (np.pi / 2) if oriented else 0.0
-    # a front cannot be told from a rear: the heading nearer to the vehicle's own is taken
-    while yaw > np.pi / 2:
-        yaw -= np.pi
-    while yaw <= -np.pi / 2:
+    yaw = angle + along_axis * (np.pi / 2) if oriented or hinted else 0.0
+    # points cannot tell a front from a rear: without a hint the heading nearer to the vehicle's own is taken
+    ahead = heading if hinted else 0.0
+    if abs(_turn_between(yaw, ahead)) > np.pi / 2:
         yaw += np.pi
-    box[6] = yaw
+    box[6] = _turn_between(yaw, 0.0)
 
 
-@njit("void(f4[:,:,::1], i8[::1], i8, f8[:,::1], b1[::1], f8[:,::1])", cache=True, nogil=True)
-def _fit_all(points, counts, min_points, sizes_lwh, oriented, boxes):  # type: ignore[no-untyped-def]
+@njit("void(f4[:,:,::1], i8[::1], i8, f8[:,::1], b1[::1], f8[::1], f8[:,::1])", cache=True, nogil=True)
+def _fit_all(points, counts, min_points, sizes_lwh, oriented, headings, boxes):  # type: ignore[no-untyped-def]
     for row in range(points.shape[0]):
         count = min(counts[row], points.shape[1])
         boxes[row, 7] = 0.0
@@ -175,7 +192,8 @@ def _fit_all(points, counts, min_points, sizes_lwh, oriented, boxes):  # type: i
         kept = _keep_densest(points[row], count, max(1.0, 1.1 * sizes_lwh[row, 0]))
         if kept < min_points:
             continue
-        _fit(points[row], kept, sizes_lwh[row, 0], sizes_lwh[row, 1], sizes_lwh[row, 2], oriented[row], boxes[row])
+        length_m, width_m, height_m = sizes_lwh[row]
+        _fit(points[row], kept, length_m, width_m, height_m, oriented[row], headings[row], boxes[row])
         boxes[row, 7] = kept
 
 
@@ -189,6 +207,7 @@ def fit_boxes(
     oriented: npt.NDArray[np.bool_],
     min_points: int,
     max_range_m: float,
+    headings_rad: npt.NDArray[np.float64] | None = None,
     capacity: int = 200,
 ) -> npt.NDArray[np.float64]:
     """Fits one upright box to the depth pixels of each detection.
@@ -203,10 +222,13 @@ def fit_boxes(
         oriented: (N,) True for classes whose sides tell the yaw.
         min_points: fewer depth pixels give no box.
         max_range_m: farther pixels are ignored.
+        headings_rad: (N,) yaw in the ego frame as the image suggests it, NaN where it says nothing; it tells length
+            from width and front from rear.
         capacity: depth pixels looked at per detection.
 
     Returns:
-        (N, 8) f64: centre x, y, z and length, width, height in m, yaw in rad (-pi/2 ... pi/2), number of pixels used;
+        (N, 8) f64: centre x, y, z and length, width, height in m, yaw in rad (-pi/2 ... pi/2 without
+        a heading), number of pixels used;
         0 pixels marks a detection without a box.
 
     Raises:
@@ -232,5 +254,8 @@ def fit_boxes(
         depth_m, rows, np.require(ego_R_cam, np.float64, "C"), np.require(ego_t_cam, np.float64, "C").reshape(3, 1),
         matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2], max_range_m, counts, points,
     )  # fmt: skip
-    _fit_all(points, counts, min_points, sizes, np.require(oriented, np.bool_, "C"), boxes)
+    headings = np.full(count, np.nan) if headings_rad is None else np.require(headings_rad, np.float64, "C")
+    if headings.shape != (count,):
+        raise ValueError(f"headings_rad must be ({count},) but got shape {headings.shape}")
+    _fit_all(points, counts, min_points, sizes, np.require(oriented, np.bool_, "C"), headings, boxes)
     return boxes

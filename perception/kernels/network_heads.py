@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["assign_pixels", "cells_of_boxes", "decode_cells", "image_planes", "upsampled_argmax"]
+__all__ = ["assign_pixels", "cell_centres", "cells_of_boxes", "decode_cells", "image_planes", "upsampled_argmax"]
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -49,7 +49,7 @@ def _planes(pixels, scale, shift, out):  # type: ignore[no-untyped-def]
 
 def decode_cells(
     raw: Float32Array, height_px: int, width_px: int, strides: tuple[int, ...], score_threshold: float
-) -> tuple[Float32Array, Float32Array, npt.NDArray[np.int64]]:
+) -> tuple[Float32Array, Float32Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Boxes of every cell whose best class reaches the threshold.
 
     Args:
@@ -61,7 +61,8 @@ def decode_cells(
         score_threshold: rows below are left out, as are those with a NaN.
 
     Returns:
-        boxes (N, 4) f32 x1, y1, x2, y2 in input pixels, not clipped; scores (N,) f32; class ids (N,) i64.
+        boxes (N, 4) f32 x1, y1, x2, y2 in input pixels, not clipped; scores (N,) f32; class ids (N,) i64; the cells
+        that they come from (N,) i64.
 
     Raises:
         ValueError: the shapes do not belong together.
@@ -75,12 +76,43 @@ def decode_cells(
     least = float(np.log(score_threshold / (1.0 - score_threshold))) if 0.0 < score_threshold < 1.0 else -np.inf
     if score_threshold >= 1.0:
         least = np.inf
-    boxes, scores, ids, count = _decode(raw, height_px, width_px, steps, least)
-    return boxes[:count], scores[:count], ids[:count]
+    boxes, scores, ids, origins, count = _decode(raw, height_px, width_px, steps, least)
+    return boxes[:count], scores[:count], ids[:count], origins[:count]
+
+
+def cell_centres(
+    cells: npt.NDArray[np.int64], height_px: int, width_px: int, strides: tuple[int, ...]
+) -> tuple[Float32Array, Float32Array]:
+    """Where cells lie.
+
+    Args:
+        cells: (N,) i64, counted row by row, one stride after the other.
+        height_px: of the network's input.
+        width_px: of the network's input.
+        strides: of the cell grids.
+
+    Returns:
+        centres (N, 2) f32 u, v in input pixels; strides (N,) f32.
+
+    Raises:
+        ValueError: a cell is out of range.
+    """
+    steps = np.array(strides, np.int64)
+    counts = (height_px // steps) * (width_px // steps)
+    if len(cells) and not (cells.min() >= 0 and cells.max() < counts.sum()):
+        raise ValueError(f"cells must be 0 ... {counts.sum() - 1} but got {cells.min()} ... {cells.max()}")
+    ends = np.cumsum(counts)
+    level = np.searchsorted(ends, cells, side="right")
+    place = cells - (ends - counts)[level]
+    stride = steps[level]
+    row, column = np.divmod(place, width_px // stride)
+    centres = np.stack([(column + 0.5) * stride, (row + 0.5) * stride], axis=1)
+    return centres.astype(np.float32), stride.astype(np.float32)
 
 
 @njit(
-    "Tuple((float32[:, ::1], float32[::1], int64[::1], int64))(float32[:, ::1], int64, int64, int64[::1], float64)",
+    "Tuple((float32[:, ::1], float32[::1], int64[::1], int64[::1], int64))"
+    "(float32[:, ::1], int64, int64, int64[::1], float64)",
     cache=True,
     nogil=True,
 )
@@ -100,6 +132,7 @@ def _decode(raw, height_px, width_px, strides, least):  # type: ignore[no-untype
     boxes = np.empty((count, 4), np.float32)
     scores = np.empty(count, np.float32)
     ids = np.empty(count, np.int64)
+    origins = np.empty(count, np.int64)
     count = 0
     first = 0
     for stride in strides:
@@ -122,9 +155,10 @@ def _decode(raw, height_px, width_px, strides, least):  # type: ignore[no-untype
             boxes[count, 3] = v + bottom
             scores[count] = 1.0 / (1.0 + np.exp(-best[cell]))
             ids[count] = best_id[cell]
+            origins[count] = cell
             count += 1
         first += rows * columns
-    return boxes, scores, ids, count
+    return boxes, scores, ids, origins, count
 
 
 def upsampled_argmax(
@@ -133,7 +167,8 @@ def upsampled_argmax(
     """The best class of every pixel, as if the logits were enlarged bilinearly first (pixel centres aligned).
 
     Between four cells of one best class that class is best everywhere, since differences of bilinear functions are
-    bilinear; only the other places are computed pixel by pixel, and there only classes that can win.
+    bilinear; only the other places are computed pixel by pixel, among the classes that are best at one of their four
+    cells. A class that would be best only in between is left out: it is nowhere best at a cell.
 
     Args:
         logits: (C, h, w) f32.
@@ -160,18 +195,18 @@ def upsampled_argmax(
 def _argmax(logits, ids, out):  # type: ignore[no-untyped-def]
     classes, rows, columns = logits.shape
     height, width = out.shape
-    cells = np.empty((rows, columns, classes), np.float32)
-    best = np.zeros((rows, columns), np.int64)
+    best = np.zeros((rows, columns), np.int32)
+    top = np.empty(columns, np.float32)
     for row in range(rows):
-        top = logits[0, row].copy()
-        for c in range(classes):
+        top[:] = logits[0, row]
+        winner = best[row]
+        for c in range(1, classes):
             plane = logits[c, row]
             for column in range(columns):
-                value = plane[column]
-                cells[row, column, c] = value
-                if value > top[column]:
-                    top[column] = value
-                    best[row, column] = c
+                # two selections without a branch, which become vector instructions
+                value, before = plane[column], top[column]
+                winner[column] = np.int32(c) if value > before else winner[column]
+                top[column] = value if value > before else before
     # where each band of pixels between two neighbouring cells begins; the first and last reach to the border
     start_u = np.empty(columns + 2, np.int64)
     start_v = np.empty(rows + 2, np.int64)
@@ -183,7 +218,9 @@ def _argmax(logits, ids, out):  # type: ignore[no-untyped-def]
             starts[cell + 1] = min(length, max(0, int(np.ceil((cell + 0.5) * length / count - 0.5))))
         starts[count + 1] = length
     scale_u, scale_v = columns / width, rows / height
-    able = np.empty(classes, np.int64)
+    able = np.empty(4, np.int64)
+    corners = np.empty((4, 4), np.float32)
+    a, b, c, d = corners[0], corners[1], corners[2], corners[3]
     for band_v in range(rows + 1):
         above, below = max(band_v - 1, 0), min(band_v, rows - 1)
         first_v, last_v = start_v[band_v], start_v[band_v + 1]
@@ -203,29 +240,33 @@ def _argmax(logits, ids, out):  # type: ignore[no-untyped-def]
                     out[v, first_u : start_u[band_u + 1]] = ids[one]
                 band_u += 1
                 continue
-            a, b, c, d = cells[above, left], cells[above, right], cells[below, left], cells[below, right]
-            floor = np.float32(-np.inf)
-            for k in range(classes):
-                floor = max(floor, min(min(a[k], b[k]), min(c[k], d[k])))
-            count = 0
-            for k in range(classes):
-                if max(max(a[k], b[k]), max(c[k], d[k])) >= floor:
-                    able[count] = k
+            able[0] = one
+            count = 1
+            for other in (best[above, right], best[below, left], best[below, right]):
+                known = False
+                for index in range(count):
+                    known |= able[index] == other
+                if not known:
+                    able[count] = other
                     count += 1
+            for index in range(count):
+                plane = logits[able[index]]
+                a[index], b[index] = plane[above, left], plane[above, right]
+                c[index], d[index] = plane[below, left], plane[below, right]
             for v in range(first_v, last_v):
                 weight_v = np.float32((v + 0.5) * scale_v - 0.5 - above) if below > above else np.float32(0.0)
                 for u in range(first_u, start_u[band_u + 1]):
                     weight_u = np.float32((u + 0.5) * scale_u - 0.5 - left) if right > left else np.float32(0.0)
                     top_value = np.float32(-np.inf)
-                    top_class = one
+                    top_class = np.int64(one)
                     for index in range(count):
-                        k = able[index]
-                        upper = a[k] + (b[k] - a[k]) * weight_u
-                        lower = c[k] + (d[k] - c[k]) * weight_u
+                        upper = a[index] + (b[index] - a[index]) * weight_u
+                        lower = c[index] + (d[index] - c[index]) * weight_u
                         value = upper + (lower - upper) * weight_v
-                        if value > top_value:
+                        # of equals the first in the list of classes
+                        if value > top_value or (value == top_value and able[index] < top_class):
                             top_value = value
-                            top_class = k
+                            top_class = able[index]
                     out[v, u] = ids[top_class]
             band_u += 1
 

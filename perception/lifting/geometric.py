@@ -1,4 +1,4 @@
-"""Lifting by geometry: boxes around depth points, or on the ground plane where there are none."""
+"""Lifting by geometry: boxes around depth points, or where the image and the ground plane put them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ TYPICAL_SIZE_LWH_M: dict[str, tuple[float, float, float]] = {
 }
 VEHICLES = frozenset({"car", "van", "truck", "bus", "tram"})
 GROUND_PLANE_TRUST = 0.5
+LEAST_SIZE, LARGEST_SIZE = 0.5, 2.0  # of the class's usual size; beyond, the network is mistaken
 
 
 class GeometricLifter:
-    """Places detections in 3D from depth pixels inside their masks, else from where their boxes touch the road.
+    """Places detections in 3D from depth pixels inside their masks, else from what the image says of them.
 
+    A detector that sees objects in space (``Detections.solid``) gives their size and heading, and their distance where
+    no depth is measured; of other detections the size is their class's and the place where their boxes touch the road.
     Signs and lights, which do not stand on the road, stay without a box unless depth points hit them.
     """
 
@@ -48,6 +51,9 @@ class GeometricLifter:
         height_px, width_px = frame.image_rgb.shape[:2]
         camera = frame.camera or guess_camera(width_px, height_px)
         sizes_lwh = self._sizes_lwh[detections.class_ids]
+        seen = None if detections.solid is None else _seen_in_space(detections.solid, camera, sizes_lwh)
+        if seen is not None:
+            sizes_lwh = seen[:, 3:6]
         boxes = np.zeros((len(detections), 8))
         if depth is not None:
             # an instance's pixels lie within its detection's box, so only the rows of the boxes are searched
@@ -65,12 +71,17 @@ class GeometricLifter:
                 self._oriented[detections.class_ids],
                 self._settings.min_points,
                 self._settings.max_range_m,
+                None if seen is None else seen[:, 6],
             )
         trust = (boxes[:, 7] > 0).astype(np.float64)
         rows = np.flatnonzero((trust == 0) & self._on_road[detections.class_ids])
         placed, valid = self._place_on_ground(camera, detections.boxes_xyxy[rows], sizes_lwh[rows])
         boxes[rows[valid], :7] = placed[valid]
         trust[rows[valid]] = GROUND_PLANE_TRUST
+        if seen is not None:
+            near = np.hypot(seen[rows, 0], seen[rows, 1]) <= self._settings.max_range_m
+            boxes[rows, :7] = np.where(near[:, None], seen[rows], 0.0)
+            trust[rows] = np.where(near, GROUND_PLANE_TRUST, 0.0)
         boxes[trust == 0] = 0.0
         lifted = boxes.astype(np.float32)
         scores = (detections.scores * trust).astype(np.float32)
@@ -96,3 +107,18 @@ class GeometricLifter:
         centres[:, 0] += 0.5 * sizes_lwh[:, 0]
         centres[:, 2] = 0.5 * sizes_lwh[:, 2]
         return np.column_stack([centres, sizes_lwh, np.zeros(len(foot))]), valid
+
+
+def _seen_in_space(
+    solid: npt.NDArray[np.float32], camera: PinholeCamera, sizes_lwh: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """(N, 7) boxes in the ego frame: centre x, y, z, length, width, height in m and yaw in rad."""
+    rays_cam = camera.rays_cam(solid[:, 5:7])
+    centres_cam = rays_cam * solid[:, 4:5]
+    # alpha is the heading as seen along the ray; about the camera's y axis
+    rotation_y = solid[:, 3] + np.arctan2(rays_cam[:, 0], 1.0)
+    ahead_cam = np.stack([np.cos(rotation_y), np.zeros(len(solid)), -np.sin(rotation_y)], axis=1)
+    ahead_ego = ahead_cam @ camera.ego_SE3_cam.rotation.T
+    sizes = np.clip(solid[:, [2, 1, 0]], LEAST_SIZE * sizes_lwh, LARGEST_SIZE * sizes_lwh)
+    yaw = np.arctan2(ahead_ego[:, 1], ahead_ego[:, 0])
+    return np.column_stack([camera.ego_SE3_cam.apply(centres_cam), sizes, yaw])

@@ -30,9 +30,9 @@ _STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-_FEATURE_STAGES = (1, 2, 4, 6)
-FEATURE_CHANNELS = (24, 40, 112, 320)
-"""Channels of the features at strides 4, 8, 16 and 32."""
+_FEATURE_STAGES = (0, 1, 2, 4, 6)
+FEATURE_CHANNELS = (16, 24, 40, 112, 320)
+"""Channels of the features at strides 2, 4, 8, 16 and 32."""
 
 ConvFunction = Callable[[Tensor, Tensor, Tensor, int, int], Tensor]
 
@@ -102,7 +102,7 @@ class _InvertedResidual(nn.Module):
 
 
 class Lite0(nn.Module):
-    """Features at strides 4, 8, 16 and 32 of an image whose sides are multiples of 32."""
+    """Features at strides 2, 4, 8, 16 and 32 of an image whose sides are multiples of 32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Lite0(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Normalised image (N, 3, H, W) to features of ``FEATURE_CHANNELS`` channels."""
         features = self.stem(image)
         taken = []
@@ -125,7 +125,7 @@ class Lite0(nn.Module):
             features = stage(features)
             if index in _FEATURE_STAGES:
                 taken.append(features)
-        return taken[0], taken[1], taken[2], taken[3]
+        return taken[0], taken[1], taken[2], taken[3], taken[4]
 
 
 def load_imagenet(backbone: Lite0, state: dict[str, Tensor]) -> None:

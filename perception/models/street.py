@@ -1,12 +1,15 @@
-"""The embedded multi-task network: one backbone, one pyramid, three outputs from one forward pass.
+"""The embedded multi-task network: one backbone, one pyramid, all heads from one forward pass.
 
-    image ── Lite0 ── features at strides 4, 8, 16, 32
+    image ── Lite0 ── features at strides 2, 4, 8, 16, 32
                         │ top-down and bottom-up pyramid
-                        ├ strides 8, 16, 32: box edges and class scores at every cell (anchor-free)
-                        └ stride 4: semantic classes, and of the object under every cell the box it belongs to
+                        ├ strides 8, 16, 32: at every cell (anchor-free) box edges, class scores, the object's size,
+                        │   heading and distance, and an embedding by which it is known again
+                        ├ stride 4: depth, and of the object under every cell the box it belongs to
+                        └ stride 2: semantic classes
 
-The last output ("box cue") is what tells touching objects of one class apart: a cell belongs to the detection whose box
-agrees best with the box that the cell itself predicts.
+The "box cue" at stride 4 is what tells touching objects of one class apart: a cell belongs to the detection whose box
+agrees best with the box that the cell itself predicts. Semantic classes are computed at stride 4, four places a cell:
+poles and distant people are thinner than a cell.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perception.models.lite0 import FEATURE_CHANNELS, FrozenNormConv, Lite0
-from perception.models.street_layout import BOX_STRIDES
+from perception.models.street_layout import BOX_STRIDES, DENSE_STRIDE, EMBEDDING, SEMANTIC_STRIDE, SOLID_CUES
 
 __all__ = ["ConvNorm", "StreetNet"]
 
@@ -31,7 +34,7 @@ class ConvNorm(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, relu: bool = True):
         layers: list[nn.Module] = [
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+            nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False),
             nn.BatchNorm2d(outputs),
         ]
         super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
@@ -81,19 +84,20 @@ class _BoxHead(nn.Module):
         self.edge_branch = _SeparableConv(channels, channels)
         self.class_logits = nn.Conv2d(channels, classes, 1)
         self.log_edges = nn.Conv2d(channels, 4, 1)
+        self.solid = nn.Conv2d(channels, len(SOLID_CUES), 1)
+        self.embedding = nn.Conv2d(channels, EMBEDDING, 1)
         prior_logit = math.log(_PRIOR_PROBABILITY / (1 - _PRIOR_PROBABILITY))
-        for layer, bias in ((self.class_logits, prior_logit), (self.log_edges, 1.0)):
+        for layer, bias in ((self.class_logits, prior_logit), (self.log_edges, 1.0), (self.solid, 0.0)):
             nn.init.normal_(layer.weight, std=0.01)
             if layer.bias is not None:
                 nn.init.constant_(layer.bias, bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) to (N, 4 + classes, h * w)."""
+        """(N, C, h, w) to (N, 4 + classes + solid cues + embedding, h * w)."""
         features = self.shared(features)
-        out = torch.cat(
-            [self.log_edges(self.edge_branch(features)), self.class_logits(self.class_branch(features))], dim=1
-        )
-        return out.flatten(2)
+        edges, classes = self.edge_branch(features), self.class_branch(features)
+        out = [self.log_edges(edges), self.class_logits(classes), self.solid(edges), self.embedding(classes)]
+        return torch.cat(out, dim=1).flatten(2)
 
 
 def _twice(features: Tensor) -> Tensor:
@@ -101,7 +105,7 @@ def _twice(features: Tensor) -> Tensor:
 
 
 class StreetNet(nn.Module):
-    """Boxes, semantic classes and instance cues of a normalised image whose sides are multiples of 32.
+    """Everything the network says of a normalised image whose sides are multiples of 32.
 
     Args:
         object_classes: number of classes of the boxes.
@@ -114,7 +118,8 @@ class StreetNet(nn.Module):
         super().__init__()
         self.semantic_classes = semantic_classes
         self.backbone = Lite0()
-        c4, c8, c16, c32 = FEATURE_CHANNELS
+        c2, c4, c8, c16, c32 = FEATURE_CHANNELS
+        self.detail = ConvNorm(c2, dense_channels, 2, stride=2, relu=False)
         self.lateral4 = ConvNorm(c4, dense_channels, relu=False)
         self.lateral8 = ConvNorm(c8, channels, relu=False)
         self.lateral16 = ConvNorm(c16, channels, relu=False)
@@ -129,25 +134,31 @@ class StreetNet(nn.Module):
         self.dense = nn.Sequential(
             _SeparableConv(dense_channels, dense_channels, 5), _SeparableConv(dense_channels, dense_channels, 3)
         )
-        self.dense_out = nn.Conv2d(dense_channels, semantic_classes + 4, 1)
+        self.finer = _SeparableConv(dense_channels, dense_channels, 3)
+        self.semantic_out = nn.Conv2d(dense_channels, semantic_classes * (DENSE_STRIDE // SEMANTIC_STRIDE) ** 2, 1)
+        self.dense_out = nn.Conv2d(dense_channels, 5, 1)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One pass.
 
         Args:
             image: (N, 3, H, W) RGB, ImageNet mean and deviation taken out.
 
         Returns:
-            boxes (N, 4 + object classes, A): logarithms of the distances left, top, right, bottom from the cell's
-            centre in strides, then class logits; cells row by row, strides 8, 16, 32 one after the other.
-            dense (N, semantic classes + 4, H / 4, W / 4): class logits, then the box cue left, top, right, bottom.
+            boxes (N, 4 + object classes + ``SOLID_CUES`` + ``EMBEDDING``, A): logarithms of the distances left, top,
+            right, bottom from the cell's centre in strides, then class logits and the rest; cells row by row, strides
+            8, 16, 32 one after the other.
+            semantic (N, semantic classes, H / 2, W / 2): class logits.
+            dense (N, 5, H / 4, W / 4): the box cue left, top, right, bottom, then the logarithm of the depth in m as
+            for a camera of ``DEPTH_FOCAL_PX``.
         """
-        f4, f8, f16, f32 = self.backbone(image)
+        f2, f4, f8, f16, f32 = self.backbone(image)
         p32 = self.context(self.lateral32(f32))
         p16 = self.merge16(functional.relu(self.lateral16(f16) + _twice(p32)))
         p8 = self.merge8(functional.relu(self.lateral8(f8) + _twice(p16)))
         n16 = p16 + self.down16(p8)
         n32 = p32 + self.down32(n16)
         boxes = torch.cat([head(level) for head, level in zip(self.box_heads, (p8, n16, n32), strict=True)], dim=2)
-        dense = self.dense(functional.relu(self.lateral4(f4) + _twice(self.reduce8(p8))))
-        return boxes, self.dense_out(dense)
+        p4 = self.dense(functional.relu(self.detail(f2) + self.lateral4(f4) + _twice(self.reduce8(p8))))
+        semantic = functional.pixel_shuffle(self.semantic_out(p4 + self.finer(p4)), DENSE_STRIDE // SEMANTIC_STRIDE)
+        return boxes, semantic, self.dense_out(p4)

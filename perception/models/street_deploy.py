@@ -33,7 +33,7 @@ class _FoldedConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(shape[0]))
 
     def forward(self, features: Tensor) -> Tensor:
-        padding = self.kernel // 2
+        padding = (self.kernel - 1) // 2
         if self.same_padding:
             before = (self.kernel - 2) // 2
             after = self.kernel - 2 - before
@@ -76,7 +76,7 @@ class DeployedStreet(nn.Module):
             raise ValueError(f"arrays do not fit the street network: {error}") from None
         return deployed
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, 3, H, W) normalised image to boxes (4 + C, A) and dense (S + 4, H / 4, W / 4)."""
-        boxes, dense = self.network(image)
-        return boxes[0], dense[0]
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(1, 3, H, W) normalised image to the outputs of ``StreetNet`` without their first axis."""
+        boxes, semantic, dense = self.network(image)
+        return boxes[0], semantic[0], dense[0]

@@ -19,7 +19,14 @@ from perception.errors import WeightsError
 from perception.kernels.network_heads import image_planes
 from perception.models.device import resolve_device
 from perception.models.street_fold import folded_arrays
-from perception.models.street_layout import ARCHITECTURE, IMAGENET_MEAN, IMAGENET_STD
+from perception.models.street_layout import (
+    ARCHITECTURE,
+    DENSE_STRIDE,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SEMANTIC_STRIDE,
+    SOLID_CUES,
+)
 from perception.models.weights import WeightsManifest, load_manifest, shipped_folder, verify
 from perception.models.weights_used import WeightsUsed
 from perception.types import Frame
@@ -33,7 +40,7 @@ _SAME_ASPECT = 0.05
 _MEAN, _DEVIATION = np.array(IMAGENET_MEAN, np.float32) * 255, np.array(IMAGENET_STD, np.float32) * 255
 _FATAL_ONLY = 4
 
-_Forward = Callable[[Float32Array], tuple[Float32Array, Float32Array]]
+_Forward = Callable[[Float32Array], tuple[Float32Array, Float32Array, Float32Array]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,15 +49,22 @@ class StreetOutput:
 
     Attributes:
         boxes: (4 + C, A) f32: logarithms of edge distances in strides, then class logits, for every cell.
-        semantic_logits: (S, h, w) f32 at ``DENSE_STRIDE`` input pixels per cell.
-        box_cues: (4, h, w) f32: log1p of the distances, in ``CUE_SCALE_PX``, to the edges of the cell's box.
+        solid: (8, A) f32 ``SOLID_CUES`` of every cell.
+        embedding: (``EMBEDDING``, A) f32 of every cell.
+        semantic_logits: (S, h, w) f32 at ``SEMANTIC_STRIDE`` input pixels per cell.
+        box_cues: (4, h, w) f32 at ``DENSE_STRIDE`` input pixels per cell: log1p of the distances, in ``CUE_SCALE_PX``,
+            to the edges of the cell's box.
+        log_depth: (h, w) f32 at ``DENSE_STRIDE``: logarithm of the depth in m as for a camera of ``DEPTH_FOCAL_PX``.
         input_hw: height and width of the network's input.
         image_hw: height and width of the frame's image.
     """
 
     boxes: Float32Array
+    solid: Float32Array
+    embedding: Float32Array
     semantic_logits: Float32Array
     box_cues: Float32Array
+    log_depth: Float32Array
     input_hw: tuple[int, int]
     image_hw: tuple[int, int]
 
@@ -110,9 +124,12 @@ class StreetNetwork:
         image = frame.image_rgb
         if input_hw != (height, width):
             image = np.asarray(cv2.resize(image, input_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-        boxes, dense = self._forward(image_planes(image, _MEAN, _DEVIATION))
-        classes = len(self.semantic_ids)
-        output = StreetOutput(boxes, dense[:classes], dense[classes:], input_hw, (height, width))
+        cells, semantic, dense = self._forward(image_planes(image, _MEAN, _DEVIATION))
+        boxes = 4 + len(self.object_ids)
+        solid = boxes + len(SOLID_CUES)
+        output = StreetOutput(
+            cells[:boxes], cells[boxes:solid], cells[solid:], semantic, dense[:4], dense[4], input_hw, (height, width)
+        )
         self._last = (frame, output)
         return output
 
@@ -164,7 +181,7 @@ def _arrays(manifest: WeightsManifest) -> dict[str, Float32Array]:
     except KeyError as error:
         raise WeightsError(f"{manifest.path}: found no {error}; expected weights of {ARCHITECTURE}") from None
     for name, logits in (
-        ("dense_out", len(manifest.semantic_classes) + 4),
+        ("semantic_out", len(manifest.semantic_classes) * (DENSE_STRIDE // SEMANTIC_STRIDE) ** 2),
         ("box_heads.0.class_logits", len(manifest.object_classes)),
     ):
         found = len(arrays.get(f"{name}.bias", ()))
@@ -176,15 +193,15 @@ def _arrays(manifest: WeightsManifest) -> dict[str, Float32Array]:
 def _onnx_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str, threads: int) -> _Forward:
     session = _session(manifest, arrays, threads, spins=False)
 
-    def forward(image: Float32Array) -> tuple[Float32Array, Float32Array]:
-        boxes, dense = session.run(None, {"image": image})
-        return boxes, dense
+    def forward(image: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
+        boxes, semantic, dense = session.run(None, {"image": image})
+        return boxes, semantic, dense
 
     return forward
 
 
 def open_session(manifest: WeightsManifest, threads: int, *, spins: bool) -> onnxruntime.InferenceSession:
-    """The network in onnxruntime, for measurements: ``image`` (1, 3, H, W) f32 to ``boxes`` and ``dense``.
+    """The network in onnxruntime, for measurements: ``image`` (1, 3, H, W) f32 to ``boxes``, ``semantic``, ``dense``.
 
     Args:
         manifest: of the weights.
@@ -231,9 +248,9 @@ def _torch_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], d
     network = DeployedStreet.from_arrays(arrays, len(manifest.object_classes), len(manifest.semantic_classes))
     network = network.eval().to(device).to(memory_format=torch.channels_last)
 
-    def forward(image: Float32Array) -> tuple[Float32Array, Float32Array]:
+    def forward(image: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
         with torch.inference_mode():
-            boxes, dense = network(torch.from_numpy(image).to(device))
-            return boxes.cpu().numpy(), dense.cpu().numpy()
+            boxes, semantic, dense = network(torch.from_numpy(image).to(device))
+            return boxes.cpu().numpy(), semantic.cpu().numpy(), dense.cpu().numpy()
 
     return forward

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -15,46 +14,26 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES, OBJECT_OF_KITTI_NAME, VOID_ID
+from perception.datasets.drive import Reading
+from perception.datasets.factory import open_drive
 from perception.errors import DriveError, InputFormatError
-from perception.training.teacher import LabelledBoxes, YoloxTeacher
+from perception.geometry import PinholeCamera
+from perception.kernels.boxes import iou_matrix
+from perception.training.labels import NOT_A_THING, SOLID_COLUMNS, LabelledBoxes, Sample
+from perception.training.teacher import YoloxTeacher
+from perception.types import Frame
 
-__all__ = ["NOT_A_THING", "Sample", "camvid_samples", "kitti_object_samples", "unlabelled_samples"]
-
-NOT_A_THING = 254
-"""Semantic label of a pixel known to show no road user, and nothing else known of it."""
+__all__ = ["camvid_samples", "drive_samples", "kitti_object_samples", "read_image", "unlabelled_samples"]
 
 _THING_OF_OBJECT = {
     "car": "car", "van": "car", "truck": "car", "bus": "car", "pedestrian": "pedestrian", "cyclist": "bicyclist",
 }  # fmt: skip
+_LINK_IOU = 0.4  # of boxes of two pictures that are taken for one object
 _MODERATE_OCCLUSION = 1
 _MODERATE_TRUNCATION = 0.3
+_NEAREST_POINT_M = 1.0
 _MIN_SIGN_AREA_PX = 40
 _MIN_CYCLIST_AREA_PX = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One training image.
-
-    Attributes:
-        source: data set and frame.
-        image_rgb: (H, W, 3) u8.
-        semantic: (H, W) u8 CamVid class ids, ``NOT_A_THING``, or 255 where unknown.
-        semantic_is_drawn: whether people drew it, rather than it being derived from boxes.
-        boxes: objects and ignored regions.
-        known_classes: (C,) bool: for which object classes a place without a box is background.
-        scale: of ``image_rgb`` at which the network will see this camera.
-        hard: (N,) bool: boxes occluded or truncated beyond KITTI's moderate level, or None where unknown.
-    """
-
-    source: str
-    image_rgb: npt.NDArray[np.uint8]
-    semantic: npt.NDArray[np.uint8]
-    semantic_is_drawn: bool
-    boxes: LabelledBoxes
-    known_classes: npt.NDArray[np.bool_]
-    scale: float
-    hard: npt.NDArray[np.bool_] | None = None
 
 
 def read_image(file: Path) -> npt.NDArray[np.uint8]:
@@ -84,11 +63,11 @@ def camvid_samples(root: Path, split: str, teacher: YoloxTeacher | None) -> Iter
         if drawn.max() > len(CAMVID_CLASSES):
             raise InputFormatError(f"{annotation}: expected class ids 0 ... 11 but found {drawn.max()}")
         semantic = np.where(drawn == len(CAMVID_CLASSES), VOID_ID, drawn).astype(np.uint8)
-        boxes = _empty_boxes()
+        boxes = LabelledBoxes.empty()
         if teacher is not None:
             boxes = teacher.label(image, (image.shape[1], image.shape[1] * 2), tiles=0)
             boxes = _boxes_from_pixels(boxes, semantic)
-        yield Sample(f"camvid/{file.stem}", image, semantic, True, boxes, known, 1.1)
+        yield Sample(f"camvid/{file.stem}", image, semantic, "camvid", boxes, known, 1.1)
 
 
 def kitti_object_samples(
@@ -104,25 +83,86 @@ def kitti_object_samples(
     """
     labelled = {OBJECT_CLASSES.index(name) for name in OBJECT_OF_KITTI_NAME.values()}
     known = np.array([name != "traffic_sign" for name in OBJECT_CLASSES])
-    for index, file in enumerate(_images(root / "image_2")):
-        if (hold_out_every > 0 and index % hold_out_every == hold_out_every - 1) != held_out:
+    drive = open_drive(root)
+    for reading in drive.readings():
+        if (hold_out_every > 0 and reading.index % hold_out_every == hold_out_every - 1) != held_out:
             continue
-        image = read_image(file)
-        boxes, hard = _kitti_boxes(root / "label_2" / f"{file.stem}.txt")
+        frame = _readable(reading, root)
+        image = frame.image_rgb
+        boxes, hard = _kitti_boxes(root / "label_2" / f"{frame.name}.txt", frame.camera)
         if teacher is not None:
             taught = teacher.label(image, (832, image.shape[1]), tiles=3)
             others = ~np.isin(taught.class_ids, list(labelled))
-            boxes = _joined(boxes, _rows(taught, others))
+            boxes = LabelledBoxes.joined(boxes, taught.rows(others))
         yield Sample(
-            f"kitti_object/{file.stem}",
+            f"kitti_object/{frame.name}",
             image,
             _semantic_from_boxes(image, boxes),
-            False,
+            "boxes",
             boxes,
             known,
             832 / 1242,
-            np.pad(hard, (0, len(boxes.ignored) - len(hard))),
+            np.pad(hard, (0, len(boxes) - len(hard))),
+            *_depth(frame),
         )
+    drive.close()
+
+
+def drive_samples(path: Path, name: str, teacher: YoloxTeacher, network_width_px: int) -> Iterator[Sample]:
+    """A recorded drive without labels, frame by frame; boxes come from the teacher, depth from the lidar.
+
+    Objects keep their identity as long as their boxes of two frames overlap.
+    """
+    known = np.array([name not in ("traffic_sign", "van") for name in OBJECT_CLASSES])
+    drive = open_drive(path)
+    before, following = LabelledBoxes.empty(), 0
+    for reading in drive.readings():
+        frame = _readable(reading, path)
+        image = frame.image_rgb
+        boxes = teacher.label(image, (832, 1248), tiles=3)
+        boxes, following = _linked(boxes, before, following)
+        before = boxes
+        semantic = _semantic_from_boxes(image, boxes)
+        scale = network_width_px / image.shape[1]
+        source = f"{name}/{frame.name}"
+        yield Sample(source, image, semantic, "boxes", boxes, known, scale, None, *_depth(frame))
+    drive.close()
+
+
+def _readable(reading: Reading, path: Path) -> Frame:
+    if reading.frame is None:
+        reasons = "; ".join(gap.reason for gap in reading.gaps)
+        raise DriveError(f"{path}: frame {reading.name} cannot be trained on: {reasons}")
+    return reading.frame
+
+
+def _depth(frame: Frame) -> tuple[float, npt.NDArray[np.float32] | None]:
+    """Focal length along v in px and what the lidar measured: (P, 3) u, v px, depth m."""
+    camera = frame.camera
+    if camera is None or frame.points_ego is None:
+        return (0.0 if camera is None else camera.fy_px), None
+    points = camera.cam_SE3_ego.apply(frame.points_ego[:, :3])
+    points = points[points[:, 2] > _NEAREST_POINT_M]
+    pixels = camera.project(points)
+    inside = ((pixels >= 0) & (pixels < (camera.width_px, camera.height_px))).all(axis=1)
+    return camera.fy_px, np.column_stack([pixels, points[:, 2]])[inside].astype(np.float32)
+
+
+def _linked(boxes: LabelledBoxes, before: LabelledBoxes, following: int) -> tuple[LabelledBoxes, int]:
+    """Boxes with the identities of those of the frame before that they overlap; others get new ones."""
+    identities = np.where(boxes.ignored, -1, following + np.arange(len(boxes)))
+    taken: set[int] = set()
+    if len(boxes) and len(before):
+        iou = iou_matrix(boxes.boxes_xyxy, before.boxes_xyxy)
+        for row, column in zip(*np.unravel_index(np.argsort(-iou, axis=None), iou.shape), strict=True):
+            if iou[row, column] < _LINK_IOU:
+                break
+            same = boxes.class_ids[row] == before.class_ids[column] and identities[row] >= following
+            if same and before.identities[column] >= 0 and int(column) not in taken:
+                identities[row] = before.identities[column]
+                taken.add(int(column))
+    linked = LabelledBoxes(boxes.boxes_xyxy, boxes.class_ids, boxes.ignored, boxes.solid, identities)
+    return linked, following + len(boxes)
 
 
 def unlabelled_samples(
@@ -136,9 +176,9 @@ def unlabelled_samples(
         scale = width_px / image.shape[1]
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            boxes = LabelledBoxes(boxes.boxes_xyxy * np.float32(scale), boxes.class_ids, boxes.ignored)
+            boxes = boxes.scaled(scale)
         semantic = _semantic_from_boxes(image, boxes)
-        yield Sample(f"{name}/{file.stem}", image, semantic, False, boxes, known, network_width_px / image.shape[1])
+        yield Sample(f"{name}/{file.stem}", image, semantic, "boxes", boxes, known, network_width_px / image.shape[1])
 
 
 def _images(folder: Path) -> list[Path]:
@@ -148,25 +188,33 @@ def _images(folder: Path) -> list[Path]:
     return files
 
 
-def _kitti_boxes(file: Path) -> tuple[LabelledBoxes, npt.NDArray[np.bool_]]:
-    boxes, class_ids, ignored, hard = [], [], [], []
+def _kitti_boxes(file: Path, camera: PinholeCamera | None) -> tuple[LabelledBoxes, npt.NDArray[np.bool_]]:
+    rows, class_ids = [], []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         fields = line.split()
         try:
-            truncation, occlusion, _, *box = (float(value) for value in fields[1:8])
+            values = [float(value) for value in fields[1:15]]
         except ValueError:
-            box = []
-        if len(box) != 4:
+            values = []
+        if len(values) != 14:
             raise InputFormatError(f"{file}:{number}: expected a KITTI label row of 15 columns but found {line!r}")
         name = OBJECT_OF_KITTI_NAME.get(fields[0])
-        boxes.append(box)
+        rows.append(values)
         class_ids.append(-1 if name is None else OBJECT_CLASSES.index(name))
-        ignored.append(name is None)
-        hard.append(truncation > _MODERATE_TRUNCATION or occlusion > _MODERATE_OCCLUSION)
-    found = LabelledBoxes(
-        np.array(boxes, np.float32).reshape(-1, 4), np.array(class_ids, np.int64), np.array(ignored, bool)
-    )
-    return found, np.array(hard, bool)
+    label = np.array(rows, np.float64).reshape(-1, 14)
+    ids = np.array(class_ids, np.int64)
+    solid = np.full((len(ids), len(SOLID_COLUMNS)), np.nan)
+    if camera is not None and len(ids):
+        height, position = label[:, 7], label[:, 10:13]
+        # labels are written in the frame of the rig's reference camera, and give the middle of the lower face
+        centre = position - np.column_stack([np.zeros(len(ids)), height / 2, np.zeros(len(ids))])
+        if camera.ego_SE3_ref is not None:
+            centre = (camera.cam_SE3_ego @ camera.ego_SE3_ref).apply(centre)
+        pixels = camera.project(centre)
+        solid = np.column_stack([label[:, 7:10], label[:, 2], centre[:, 2], pixels])
+        solid[(ids < 0) | ~np.isfinite(pixels).all(axis=1) | (height <= 0)] = np.nan
+    boxes = LabelledBoxes(label[:, 3:7].astype(np.float32), ids, ids < 0, solid.astype(np.float32))
+    return boxes, (label[:, 0] > _MODERATE_TRUNCATION) | (label[:, 1] > _MODERATE_OCCLUSION)
 
 
 def _semantic_from_boxes(image: npt.NDArray[np.uint8], boxes: LabelledBoxes) -> npt.NDArray[np.uint8]:
@@ -201,7 +249,7 @@ def _boxes_from_pixels(taught: LabelledBoxes, semantic: npt.NDArray[np.uint8]) -
         if OBJECT_CLASSES[taught.class_ids[row]] in ("pedestrian", "cyclist", "bicycle", "motorcycle"):
             inside = riders[max(0, y1) : y2, max(0, x1) : x2]
             keep[row] = inside.size > 0 and inside.mean() < 0.15
-    parts = [_rows(taught, keep)]
+    parts = [taught.rows(keep)]
     for name, camvid, least_px in (
         ("traffic_sign", "sign", _MIN_SIGN_AREA_PX),
         ("cyclist", "bicyclist", _MIN_CYCLIST_AREA_PX),
@@ -218,24 +266,8 @@ def _boxes_from_pixels(taught: LabelledBoxes, semantic: npt.NDArray[np.uint8]) -
             parts.append(LabelledBoxes(boxes, np.full(len(boxes), OBJECT_CLASSES.index(name), np.int64), small))
     # the published form has one class for signs and lights: a light may have been drawn as a sign
     lights = OBJECT_CLASSES.index("traffic_light")
-    signs = parts[1] if len(parts) > 1 else _empty_boxes()
+    signs = parts[1] if len(parts) > 1 else LabelledBoxes.empty()
     as_lights = LabelledBoxes(
         signs.boxes_xyxy, np.full(len(signs.class_ids), lights), np.ones(len(signs.ignored), bool)
     )
-    return _joined(*parts, as_lights)
-
-
-def _empty_boxes() -> LabelledBoxes:
-    return LabelledBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
-
-
-def _rows(boxes: LabelledBoxes, rows: npt.NDArray[np.bool_]) -> LabelledBoxes:
-    return LabelledBoxes(boxes.boxes_xyxy[rows], boxes.class_ids[rows], boxes.ignored[rows])
-
-
-def _joined(*parts: LabelledBoxes) -> LabelledBoxes:
-    return LabelledBoxes(
-        np.concatenate([part.boxes_xyxy for part in parts]),
-        np.concatenate([part.class_ids for part in parts]),
-        np.concatenate([part.ignored for part in parts]),
-    )
+    return LabelledBoxes.joined(*parts, as_lights)

@@ -19,15 +19,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from perception.classes import CAMVID_CLASSES, CAMVID_TO_SEMANTIC, OBJECT_CLASSES, SEMANTIC_CLASSES
+from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.files import replaced_when_done, sha256_of, write_text_atomic
 from perception.models.street import StreetNet
 from perception.models.street_deploy import DeployedStreet
 from perception.models.street_fold import folded_arrays
 from perception.models.street_layout import ARCHITECTURE
 from perception.models.weights import shipped_folder
+from perception.training.labels import LABEL_SETS
 
-__all__ = ["write_graph", "write_weights"]
+__all__ = ["semantic_weights", "write_graph", "write_weights"]
 
 _OPSET = 17
 _WEIGHTS_TAKEN_BACK = 0.5  # best of steps of 0.25 on CamVid's training images, by 1.8 mIoU
@@ -35,9 +36,9 @@ _WEIGHTS_TAKEN_BACK = 0.5  # best of steps of 0.25 on CamVid's training images, 
 
 def write_graph(folder: Path) -> Path:
     """Writes ``ARCHITECTURE.onnx``: the network without weights, of free input size."""
-    network = StreetNet(len(OBJECT_CLASSES), len(CAMVID_CLASSES))
+    network = StreetNet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES))
     state = {name: value.detach().numpy() for name, value in network.state_dict().items()}
-    deployed = DeployedStreet.from_arrays(folded_arrays(state), len(OBJECT_CLASSES), len(CAMVID_CLASSES)).eval()
+    deployed = DeployedStreet.from_arrays(folded_arrays(state), len(OBJECT_CLASSES), len(SEMANTIC_CLASSES)).eval()
     for parameter in deployed.parameters():
         # equal tensors would be written once, under one of their names
         nn.init.uniform_(parameter)
@@ -49,10 +50,11 @@ def write_graph(folder: Path) -> Path:
             (torch.zeros(1, 3, 256, 832),),
             str(aside),
             input_names=["image"],
-            output_names=["boxes", "dense"],
+            output_names=["boxes", "semantic", "dense"],
             dynamic_axes={
                 "image": {2: "height", 3: "width"},
                 "boxes": {1: "cells"},
+                "semantic": {1: "semantic_rows", 2: "semantic_columns"},
                 "dense": {1: "rows", 2: "columns"},
             },
             opset_version=_OPSET,
@@ -111,16 +113,18 @@ def write_weights(
         fields: ``data``, ``licence``, ``command`` and ``metrics`` of the manifest.
         folder: where both go.
         score_shift: added to the class logits of boxes; the validation's figure of that name.
-        class_weights: of the semantic classes in training. Weighted training finds rare classes too often for the
+        class_weights: of ``SEMANTIC_CLASSES`` in training. Weighted training finds rare classes too often for the
             best IoU; half of the weights' logarithms is taken back from the logits.
     """
-    network = StreetNet(len(OBJECT_CLASSES), len(CAMVID_CLASSES))
+    network = StreetNet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES))
     shifted = {key: value.clone() for key, value in state.items()}
     for key, value in shifted.items():
         if key.endswith("class_logits.bias"):
             value += score_shift
     if class_weights is not None:
-        shifted["dense_out.bias"][: len(class_weights)] -= _WEIGHTS_TAKEN_BACK * torch.tensor(class_weights).log()
+        places = len(shifted["semantic_out.bias"]) // len(class_weights)
+        taken_back = _WEIGHTS_TAKEN_BACK * torch.tensor(class_weights).log()
+        shifted["semantic_out.bias"] -= taken_back.repeat_interleave(places)
     network.load_state_dict(shifted)
     file = folder / f"{name}.safetensors"
     kept = {
@@ -137,11 +141,21 @@ def write_weights(
         "sha256": sha256_of(file),
         "architecture": ARCHITECTURE,
         "object_classes": list(OBJECT_CLASSES),
-        "semantic_classes": [SEMANTIC_CLASSES[class_id] for class_id in CAMVID_TO_SEMANTIC],
+        "semantic_classes": list(SEMANTIC_CLASSES),
         "input": {"height_px": 256, "width_px": 832},
     } | fields
     write_text_atomic(folder / f"{name}.json", json.dumps(manifest, indent=2) + "\n")
     return file
+
+
+def semantic_weights(by_label_set: dict[str, list[float]]) -> list[float]:
+    """The weight that each of ``SEMANTIC_CLASSES`` was trained with: CamVid's where people drew, else the simulator's."""
+    label_set = "camvid" if "camvid" in by_label_set else "full"
+    weights = [1.0] * len(SEMANTIC_CLASSES)
+    for weight, classes in zip(by_label_set[label_set], LABEL_SETS[label_set], strict=True):
+        for semantic in classes:
+            weights[semantic] = weight
+    return weights
 
 
 def main() -> None:
@@ -166,7 +180,7 @@ def main() -> None:
     fields = json.loads(arguments.fields.read_text(encoding="utf-8"))
     class_weights = None
     if arguments.class_weights is not None:
-        class_weights = json.loads(arguments.class_weights.read_text(encoding="utf-8"))
+        class_weights = semantic_weights(json.loads(arguments.class_weights.read_text(encoding="utf-8")))
     print(write_weights(state, arguments.name, fields, arguments.folder, arguments.score_shift, class_weights))
 
 

@@ -16,16 +16,18 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES
+from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.errors import ConfigError
 from perception.files import write_text_atomic
 from perception.models.lite0 import load_imagenet
 from perception.models.street import StreetNet
 from perception.models.street_layout import IMAGENET_MEAN, IMAGENET_STD
 from perception.training.augment import AugmentSettings, augment
-from perception.training.data import Sample, camvid_samples, kitti_object_samples, unlabelled_samples
+from perception.training.data import camvid_samples, drive_samples, kitti_object_samples, unlabelled_samples
 from perception.training.depthwise import fast_depthwise
-from perception.training.losses import Targets, box_losses, cue_loss, semantic_losses
+from perception.training.labels import LABEL_SETS, Sample
+from perception.training.losses import Targets, box_losses, cue_loss, depth_loss, semantic_losses
+from perception.training.sim_source import sim_samples
 from perception.training.teacher import YoloxTeacher
 from perception.training.trainer import Schedule, train
 from perception.training.validation import validate
@@ -38,6 +40,7 @@ else:
 __all__ = ["Batches", "StreetTraining", "class_weights", "load_training", "make_network", "normalised", "run"]
 
 _GOLDEN_RATIO = 0.6180339887498949
+_LEAST_SHARE = 1e-3  # rarer classes count no more than these
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0)]
@@ -52,6 +55,7 @@ class _Run(_Section):
     batch: Annotated[int, Field(ge=1)]
     seed: int
     threads: Annotated[int, Field(ge=1)]
+    bfloat16: bool
     checkpoint_minutes: Positive
     validate_minutes: Positive
 
@@ -81,6 +85,9 @@ class _Loss(_Section):
     classes: Share
     edges: Share
     cue: Share
+    depth: Share
+    solid: Share
+    identity: Share
 
 
 class _Data(_Section):
@@ -90,6 +97,18 @@ class _Data(_Section):
     kitti_object: Share
     kitti_raw: Share
     street_frames: Share
+    sim: Share
+
+
+class _Sim(_Section):
+    scenarios: tuple[str, ...]
+    drives: Annotated[int, Field(ge=0)]
+    first_seed: Annotated[int, Field(ge=0)]
+    frames: Annotated[int, Field(ge=2)]
+    seconds_apart: Positive
+    height_px: Annotated[int, Field(ge=32)]
+    width_px: Annotated[int, Field(ge=32)]
+    validation_drives: Annotated[int, Field(ge=0)]
 
 
 class StreetTraining(_Section):
@@ -100,6 +119,7 @@ class StreetTraining(_Section):
     augment: _Augment
     loss: _Loss
     data: _Data
+    sim: _Sim
 
 
 def load_training(file: Path) -> StreetTraining:
@@ -121,7 +141,7 @@ def load_training(file: Path) -> StreetTraining:
 
 def make_network(imagenet: Path | None) -> StreetNet:
     """A network to train, with ImageNet's weights in its backbone if given."""
-    network = StreetNet(len(OBJECT_CLASSES), len(CAMVID_CLASSES))
+    network = StreetNet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES))
     if imagenet is not None:
         load_imagenet(network.backbone, torch.load(imagenet, weights_only=True))
     return network
@@ -134,15 +154,17 @@ def normalised(images: npt.NDArray[np.uint8]) -> Tensor:
     return ((torch.from_numpy(images).float() - mean) / deviation).permute(0, 3, 1, 2)
 
 
-def class_weights(samples: list[Sample]) -> Tensor:
-    """Weights that let rare classes count: falling with the square root of their share, mean 1 over pixels."""
-    drawn = [sample.semantic for sample in samples if sample.semantic_is_drawn]
-    if not drawn:
-        return torch.ones(len(CAMVID_CLASSES))
-    counts = np.sum([np.bincount(semantic.ravel(), minlength=256) for semantic in drawn], axis=0)[: len(CAMVID_CLASSES)]
-    share = counts / counts.sum()
-    weights = np.maximum(share, 1e-4) ** -0.5
-    return torch.from_numpy(weights / (weights * share).sum()).float()
+def class_weights(samples: list[Sample]) -> dict[str, Tensor]:
+    """By label set, weights that let rare classes count: falling with the square root of their share, mean 1."""
+    weights = {}
+    for label_set in sorted({sample.label_set for sample in samples} - {"boxes"}):
+        labels = len(LABEL_SETS[label_set])
+        drawn = [sample.semantic for sample in samples if sample.label_set == label_set]
+        counts = np.sum([np.bincount(semantic.ravel(), minlength=256) for semantic in drawn], axis=0)[:labels]
+        share = counts / max(1, counts.sum())
+        of_label = np.maximum(share, _LEAST_SHARE) ** -0.5
+        weights[label_set] = torch.from_numpy(of_label / (of_label * share).sum()).float()
+    return weights
 
 
 class Batches:
@@ -162,22 +184,31 @@ class Batches:
         self._sources = {name: samples for name, samples in sources.items() if shares[name] > 0}
         self._settings, self._batch, self._seed = settings, batch, seed
         total = sum(shares[name] for name in self._sources)
+        self._together = [
+            2 if any((sample.boxes.identities >= 0).any() for sample in samples) else 1
+            for samples in self._sources.values()
+        ]
         self._shares = np.array([shares[name] / total for name in self._sources])
 
     def __call__(self, number: int) -> tuple[Tensor, Targets]:
         """Batch ``number``, counted from 0."""
         rng = np.random.default_rng((self._seed, number))
         samples = [self._sample(number * self._batch + index) for index in range(self._batch)]
-        images, semantic, boxes = zip(*(augment(sample, self._settings, rng) for sample in samples), strict=True)
+        views = [augment(sample, self._settings, rng) for sample in samples]
+        boxes = [view.boxes for view in views]
         return (
-            normalised(np.stack(images)),
+            normalised(np.stack([view.image_rgb for view in views])),
             Targets(
-                torch.from_numpy(np.stack(semantic)),
-                torch.tensor([sample.semantic_is_drawn for sample in samples]),
+                torch.from_numpy(np.stack([view.semantic for view in views])),
+                [sample.label_set for sample in samples],
                 [torch.from_numpy(part.boxes_xyxy) for part in boxes],
                 [torch.from_numpy(part.class_ids) for part in boxes],
                 [torch.from_numpy(part.ignored) for part in boxes],
                 torch.from_numpy(np.stack([sample.known_classes for sample in samples])),
+                [torch.from_numpy(part.solid) for part in boxes],
+                [torch.from_numpy(part.identities) for part in boxes],
+                torch.from_numpy(np.stack([view.depth_m for view in views])),
+                [None if view.owners is None else torch.from_numpy(view.owners) for view in views],
             ),
         )
 
@@ -188,9 +219,12 @@ class Batches:
         which = min(int(np.searchsorted(cumulative, position, side="right")), len(cumulative) - 1)
         samples = list(self._sources.values())[which]
         turn = int(number * self._shares[which])
-        epoch, place = divmod(turn, len(samples))
-        order = np.random.default_rng((self._seed, which, epoch)).permutation(len(samples))
-        return samples[int(order[place])]
+        # where objects are known again, frames that follow each other are drawn together: embeddings learn from pairs
+        together = self._together[which]
+        groups = -(-len(samples) // together)
+        epoch, place = divmod(turn, together * groups)
+        order = np.random.default_rng((self._seed, which, epoch)).permutation(groups)
+        return samples[min(together * int(order[place // together]) + place % together, len(samples) - 1)]
 
 
 def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict[str, Tensor]:
@@ -213,9 +247,10 @@ def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict
         with (out / "log.txt").open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 
-    sources, held_out, camvid_val = _read(settings, data, out, log)
-    weights = class_weights(sources["camvid"])
-    write_text_atomic(out / "class_weights.json", json.dumps([round(weight, 5) for weight in weights.tolist()]) + "\n")
+    sources, validation = _read(settings, data, out, log)
+    weights = class_weights([sample for samples in sources.values() for sample in samples])
+    kept = {name: [round(weight, 5) for weight in values.tolist()] for name, values in weights.items()}
+    write_text_atomic(out / "class_weights.json", json.dumps(kept) + "\n")
     network = make_network(imagenet).to(memory_format=torch.channels_last)
     for part in (network.backbone.stem, *network.backbone.stages[: settings.optimizer.frozen_stages]):
         part.requires_grad_(False)
@@ -223,23 +258,26 @@ def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict
 
     def loss_of(batch: tuple[Tensor, Targets]) -> dict[str, Tensor]:
         images, targets = batch
-        with torch.autocast("cpu", torch.bfloat16):
-            boxes, dense = network(images.contiguous(memory_format=torch.channels_last))
-        cross_entropy, lovasz, derived = semantic_losses(dense[:, : network.semantic_classes], targets, weights)
-        classes, edges = box_losses(boxes, targets)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.run.bfloat16):
+            boxes, semantic, dense = network(images.contiguous(memory_format=torch.channels_last))
+        cross_entropy, lovasz, derived = semantic_losses(semantic, targets, weights)
+        of_boxes = box_losses(boxes, targets)
         return {
             "semantic": loss.semantic * cross_entropy,
             "lovasz": loss.lovasz * lovasz,
             "derived": loss.derived * derived,
-            "classes": loss.classes * classes,
-            "edges": loss.edges * edges,
-            "cue": loss.cue * cue_loss(dense[:, network.semantic_classes :], targets),
+            "classes": loss.classes * of_boxes["classes"],
+            "edges": loss.edges * of_boxes["edges"],
+            "solid": loss.solid * of_boxes["solid"],
+            "identity": loss.identity * of_boxes["identity"],
+            "cue": loss.cue * cue_loss(dense[:, :4], targets),
+            "depth": loss.depth * depth_loss(dense[:, 4], targets),
         }
 
     def check(state: dict[str, Tensor]) -> dict[str, float]:
         judged = make_network(None)
         judged.load_state_dict(state)
-        return validate(judged, camvid_val, held_out)
+        return validate(judged, **validation)
 
     stream = Batches(
         sources,
@@ -268,24 +306,35 @@ def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict
 
 def _read(
     settings: StreetTraining, data: Path, out: Path, log: Callable[[str], None]
-) -> tuple[dict[str, list[Sample]], list[Sample], list[Sample]]:
-    teacher = YoloxTeacher(data / "weights" / "yolox_nano.onnx", settings.run.threads, cache=out / "labels")
-    kitti, every = data / "kitti_object" / "training", settings.data.hold_out_every
-    raw = sorted((data / "kitti_raw").glob("*/*_sync/image_02"))
-    if not raw:
-        raise ConfigError(f"{data}/kitti_raw: expected a drive */*_sync/image_02, but found none")
-    raw_images = next(folder for folder in (raw[0] / "data", raw[0]) if folder.is_dir())
-    camvid_val = list(camvid_samples(data / "camvid", "val", teacher if settings.data.camvid_val > 0 else None))
-    sources = {
-        "camvid": list(camvid_samples(data / "camvid", "train", teacher)),
-        "kitti_object": list(kitti_object_samples(kitti, teacher, every, held_out=False)),
-        "kitti_raw": list(unlabelled_samples(raw_images, "kitti_raw", teacher, 1242, 832)),
-        "street_frames": list(unlabelled_samples(data / "street_frames", "street_frames", teacher, 960, 608)),
-        "camvid_val": camvid_val,
-    }
-    held_out = list(kitti_object_samples(kitti, None, every, held_out=True)) if every else []
+) -> tuple[dict[str, list[Sample]], dict[str, list[Sample]]]:
+    """Samples to train on by source, and those to validate on; sources without a share are not read."""
+    shares, sim = settings.data, settings.sim
+    sources: dict[str, list[Sample]] = {}
+    validation: dict[str, list[Sample]] = {"camvid": [], "kitti": [], "sim": []}
+    if shares.camvid + shares.kitti_object + shares.kitti_raw + shares.street_frames > 0:
+        teacher = YoloxTeacher(data / "weights" / "yolox_nano.onnx", settings.run.threads, cache=out / "labels")
+        kitti, every = data / "kitti_object" / "training", shares.hold_out_every
+        raw = sorted((data / "kitti_raw").glob("*/*_sync"))
+        if not raw:
+            raise ConfigError(f"{data}/kitti_raw: expected a drive */*_sync, but found none")
+        camvid_val = list(camvid_samples(data / "camvid", "val", teacher if shares.camvid_val > 0 else None))
+        sources = {
+            "camvid": list(camvid_samples(data / "camvid", "train", teacher)),
+            "kitti_object": list(kitti_object_samples(kitti, teacher, every, held_out=False)),
+            "kitti_raw": [sample for drive in raw for sample in drive_samples(drive, "kitti_raw", teacher, 832)],
+            "street_frames": list(unlabelled_samples(data / "street_frames", "street_frames", teacher, 960, 608)),
+            "camvid_val": camvid_val,
+        }
+        validation["camvid"] = camvid_val
+        validation["kitti"] = list(kitti_object_samples(kitti, None, every, held_out=True)) if every else []
+    size = (sim.height_px, sim.width_px)
+    if shares.sim > 0:
+        seeds = range(sim.first_seed, sim.first_seed + sim.drives)
+        sources["sim"] = list(sim_samples(sim.scenarios, seeds, sim.frames, sim.seconds_apart, *size))
+    seeds = range(sim.first_seed + sim.drives, sim.first_seed + sim.drives + sim.validation_drives)
+    validation["sim"] = list(sim_samples(sim.scenarios, seeds, 6, 2.0, *size))
     log(", ".join(f"{name} {len(samples)}" for name, samples in sources.items()))
-    return sources, held_out, camvid_val
+    return sources, validation
 
 
 def _groups(network: StreetNet, settings: _Optimizer) -> list[dict[str, object]]:

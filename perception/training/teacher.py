@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -21,8 +20,9 @@ from torchvision.ops import batched_nms
 
 from perception.classes import COCO_TO_OBJECT, OBJECT_CLASSES
 from perception.files import replaced_when_done
+from perception.training.labels import LabelledBoxes
 
-__all__ = ["LabelledBoxes", "YoloxTeacher", "merge_riders"]
+__all__ = ["YoloxTeacher", "merge_riders"]
 
 _STRIDES = (8, 16, 32)
 _PAD_VALUE = 114
@@ -30,21 +30,6 @@ _MERGE_IOU = 0.6
 _SURE = 0.40
 _DOUBTFUL = 0.12
 _RIDER_OVERLAP = 0.5  # of a two-wheeler's width that a person must cover to be its rider
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledBoxes:
-    """Boxes of one image as training sees them.
-
-    Attributes:
-        boxes_xyxy: (N, 4) f32 px.
-        class_ids: (N,) i64 into ``OBJECT_CLASSES``; -1 for any class, which only an ignored box may have.
-        ignored: (N,) bool: neither object nor background.
-    """
-
-    boxes_xyxy: npt.NDArray[np.float32]
-    class_ids: npt.NDArray[np.int64]
-    ignored: npt.NDArray[np.bool_]
 
 
 class YoloxTeacher:

@@ -1,4 +1,4 @@
-"""Figures of a network while it is trained: mIoU on CamVid, average precision on KITTI frames kept apart.
+"""Figures of a network while it is trained, on CamVid, on KITTI frames kept apart and on simulated frames.
 
 The AP here follows KITTI's moderate rules (least height 25 px, occlusion up to 1, truncation up to 0.3 where known,
 other objects and "DontCare" neutral) but is computed on few frames; the project's evaluation is the one to quote.
@@ -14,13 +14,20 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import batched_nms, box_iou
 
-from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES
+from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES, SEMANTIC_CLASSES, semantic_to_camvid
 from perception.models.street import StreetNet
-from perception.models.street_layout import IMAGENET_MEAN, IMAGENET_STD
-from perception.training.data import Sample
+from perception.models.street_layout import (
+    DENSE_STRIDE,
+    DEPTH_FOCAL_PX,
+    EMBEDDING,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    SOLID_CUES,
+)
+from perception.training.labels import Sample
 from perception.training.losses import cell_grid, decode_boxes
 
-__all__ = ["average_precision", "camvid_iou", "score_shift", "validate"]
+__all__ = ["abs_rel", "average_precision", "score_shift", "validate"]
 
 _LEAST_HEIGHT_PX = 25.0
 _RECALLS = 40
@@ -29,52 +36,88 @@ CAMVID_INPUT_HW = (384, 512)
 KITTI_INPUT_HW = (256, 832)
 
 
-def validate(network: StreetNet, camvid: list[Sample], kitti: list[Sample]) -> dict[str, float]:
-    """Percentages ``mIoU``, ``<class>/IoU``, ``car/AP40@0.7``, ``pedestrian/AP40@0.5``; ``score shift``, a logit."""
+def validate(network: StreetNet, camvid: list[Sample], kitti: list[Sample], sim: list[Sample]) -> dict[str, float]:
+    """Figures by name.
+
+    Returns:
+        Percentages ``mIoU``, ``<class>/IoU``, ``<class>/AP40@<IoU>`` and, of simulated frames, ``sim/...``;
+        ``abs rel``, the relative error of depth; ``score shift``, a logit.
+    """
     network.eval()
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        metrics = camvid_iou(network, camvid) if camvid else {}
+    with torch.inference_mode():
+        metrics = {}
+        if camvid:
+            iou = _iou(network, camvid, CAMVID_INPUT_HW, len(CAMVID_CLASSES))
+            metrics = {"mIoU": float(iou.mean())}
+            metrics |= {f"{name}/IoU": float(value) for name, value in zip(CAMVID_CLASSES, iou, strict=True)}
         if kitti:
-            found = [_boxes(network, sample) for sample in kitti]
-            for name, least_iou in (("car", 0.7), ("pedestrian", 0.5)):
+            found = [_boxes(network, sample, KITTI_INPUT_HW) for sample in kitti]
+            for name, least_iou in (("car", 0.7), ("car", 0.5), ("pedestrian", 0.5)):
                 metrics[f"{name}/AP40@{least_iou}"] = average_precision(found, kitti, name, least_iou)
             metrics["score shift"] = score_shift(found, kitti)
+            metrics["abs rel"] = abs_rel(network, kitti, KITTI_INPUT_HW)
+        if sim:
+            size = (sim[0].image_rgb.shape[0], sim[0].image_rgb.shape[1])
+            iou = _iou(network, sim, size, len(SEMANTIC_CLASSES))
+            metrics["sim/mIoU"] = float(np.nanmean(iou))
+            found = [_boxes(network, sample, size) for sample in sim]
+            for name in ("car", "pedestrian", "cyclist"):
+                metrics[f"sim/{name}/AP40@0.5"] = average_precision(found, sim, name, 0.5)
+            metrics["sim/abs rel"] = abs_rel(network, sim, size)
     return metrics
 
 
-def _forward(network: StreetNet, image: npt.NDArray[np.uint8], size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _forward(
+    network: StreetNet, image: npt.NDArray[np.uint8], size_hw: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
     resized = cv2.resize(image, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
     mean, deviation = torch.tensor(IMAGENET_MEAN) * 255, torch.tensor(IMAGENET_STD) * 255
     batch = ((torch.from_numpy(resized).float() - mean) / deviation).permute(2, 0, 1)[None]
-    boxes, dense = network(batch.contiguous(memory_format=torch.channels_last))
-    return boxes.float(), dense.float()
+    boxes, semantic, dense = network(batch.contiguous(memory_format=torch.channels_last))
+    return boxes, semantic, dense
 
 
-def camvid_iou(network: StreetNet, samples: list[Sample]) -> dict[str, float]:
-    """IoU per class, over all pixels of all images that are not void."""
-    count = len(CAMVID_CLASSES)
+def _iou(network: StreetNet, samples: list[Sample], size_hw: tuple[int, int], count: int) -> npt.NDArray[np.float64]:
+    """IoU per label, over all pixels of all images that are not void; in CamVid's labels or in semantic classes."""
     confusion = np.zeros((count, count), np.int64)
     for sample in samples:
-        _, dense = _forward(network, sample.image_rgb, CAMVID_INPUT_HW)
-        logits = functional.interpolate(dense[:, :count], sample.semantic.shape, mode="bilinear", align_corners=False)
-        found = logits[0].argmax(dim=0).numpy()
+        _, semantic, _ = _forward(network, sample.image_rgb, size_hw)
+        logits = functional.interpolate(semantic, sample.semantic.shape, mode="bilinear", align_corners=False)
+        found = logits[0].argmax(dim=0).numpy().astype(np.uint8)
+        if sample.label_set == "camvid":
+            found = semantic_to_camvid(found)
         valid = sample.semantic < count
         confusion += np.bincount(
             sample.semantic[valid].astype(np.int64) * count + found[valid], minlength=count * count
         ).reshape(count, count)
-    iou = 100 * np.diag(confusion) / np.maximum(confusion.sum(0) + confusion.sum(1) - np.diag(confusion), 1)
-    return {"mIoU": float(iou.mean())} | {
-        f"{name}/IoU": float(value) for name, value in zip(CAMVID_CLASSES, iou, strict=True)
-    }
+    union = confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
+    iou: npt.NDArray[np.float64] = np.where(union > 0, 100 * np.diag(confusion) / np.maximum(union, 1), np.nan)
+    return iou
 
 
-def _boxes(network: StreetNet, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
-    out, _ = _forward(network, sample.image_rgb, KITTI_INPUT_HW)
-    centres, strides = cell_grid(*KITTI_INPUT_HW)
+def abs_rel(network: StreetNet, samples: list[Sample], size_hw: tuple[int, int], farthest_m: float = 80.0) -> float:
+    """Mean relative error of depth at the points where it was measured, up to ``farthest_m``."""
+    errors = []
+    for sample in samples:
+        if sample.depth_points is None or sample.focal_px <= 0:
+            continue
+        _, _, dense = _forward(network, sample.image_rgb, size_hw)
+        height, width = sample.image_rgb.shape[:2]
+        depth = dense[0, 4].exp().numpy() * (sample.focal_px * size_hw[0] / height / DEPTH_FOCAL_PX)
+        u, v, truth = sample.depth_points[sample.depth_points[:, 2] <= farthest_m].T
+        column = (u * size_hw[1] / width / DENSE_STRIDE).astype(int).clip(0, depth.shape[1] - 1)
+        row = (v * size_hw[0] / height / DENSE_STRIDE).astype(int).clip(0, depth.shape[0] - 1)
+        errors.append(np.abs(depth[row, column] - truth) / truth)
+    return float(np.mean([error.mean() for error in errors])) if errors else float("nan")
+
+
+def _boxes(network: StreetNet, sample: Sample, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    out, _, _ = _forward(network, sample.image_rgb, size_hw)
+    centres, strides = cell_grid(*size_hw)
     height, width = sample.image_rgb.shape[:2]
-    scale = torch.tensor([width / KITTI_INPUT_HW[1], height / KITTI_INPUT_HW[0]]).repeat(2)
+    scale = torch.tensor([width / size_hw[1], height / size_hw[0]]).repeat(2)
     boxes = decode_boxes(out[0, :4].T, centres, strides) * scale
-    scores, class_ids = out[0, 4:].sigmoid().max(dim=0)
+    scores, class_ids = out[0, 4 : -len(SOLID_CUES) - EMBEDDING].sigmoid().max(dim=0)
     keep = scores > 0.02
     boxes, scores, class_ids = boxes[keep], scores[keep], class_ids[keep]
     boxes[:, 0::2] = boxes[:, 0::2].clamp(0, width - 1)

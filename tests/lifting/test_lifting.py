@@ -42,7 +42,7 @@ def test_what_cannot_be_placed_has_score_zero() -> None:
 
 
 def test_lidar_depth_is_none_without_a_scan() -> None:
-    depth = make_depth(has_lidar=True)
+    depth = make_depth(load_config().lifting, None, has_lidar=True)
     assert depth.estimate(Frame(0, "0", 0, IMAGE, CAMERA)) is None
     points = np.array([[10.0, 0, 1.5, 0.3]], np.float32)
     seen = depth.estimate(Frame(0, "0", 0, IMAGE, CAMERA, points_ego=points))
@@ -50,7 +50,7 @@ def test_lidar_depth_is_none_without_a_scan() -> None:
     rows, columns = np.nonzero(np.isfinite(seen.depth_m))
     assert rows.tolist() == [180] and columns.tolist() == [320]
     assert seen.depth_m[180, 320] == pytest.approx(10.0)
-    assert make_depth(has_lidar=False).estimate(Frame(0, "0", 0, IMAGE, CAMERA, points_ego=points)) is None
+    assert make_depth(load_config().lifting, None, has_lidar=False).estimate(Frame(0, "0", 0, IMAGE, CAMERA, points_ego=points)) is None
 
 
 def test_real_cars_are_placed_by_lidar(real_data) -> None:  # type: ignore[no-untyped-def]
@@ -58,7 +58,7 @@ def test_real_cars_are_placed_by_lidar(real_data) -> None:  # type: ignore[no-un
     from perception.datasets.factory import open_drive
     from perception.datasets.kitti_boxes import boxes3d_from_kitti
 
-    lifter, depth = make_lifter(load_config().lifting), make_depth(has_lidar=True)
+    lifter, depth = make_lifter(load_config().lifting), make_depth(load_config().lifting, None, has_lidar=True)
     errors_m = []
     for reading in open_drive(str(real_data / "kitti_object/training")).readings(count=30):
         frame = reading.frame

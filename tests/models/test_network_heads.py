@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from perception.kernels.network_heads import assign_pixels, cells_of_boxes, decode_cells, image_planes, upsampled_argmax
+from perception.kernels.network_heads import (
+    assign_pixels,
+    cell_centres,
+    cells_of_boxes,
+    decode_cells,
+    image_planes,
+    upsampled_argmax,
+)
 from perception.models.street_layout import BOX_STRIDES, CUE_SCALE_PX
 from perception.training.losses import cell_grid, decode_boxes
 
@@ -30,7 +37,7 @@ def test_planes_are_normalised_channels() -> None:
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.75, 1.0])
 def test_decoded_boxes_equal_those_of_training(threshold: float) -> None:
     raw = raw_output(64, 96, 3, seed=1)
-    boxes, scores, ids = decode_cells(raw, 64, 96, BOX_STRIDES, threshold)
+    boxes, scores, ids, cells = decode_cells(raw, 64, 96, BOX_STRIDES, threshold)
     centres, strides = cell_grid(64, 96)
     expected = decode_boxes(torch.from_numpy(raw[:4].T.copy()), centres, strides).numpy()
     best = torch.from_numpy(raw[4:]).sigmoid().max(dim=0)
@@ -39,6 +46,10 @@ def test_decoded_boxes_equal_those_of_training(threshold: float) -> None:
     np.testing.assert_allclose(scores, best.values.numpy()[keep], rtol=1e-5)
     np.testing.assert_array_equal(ids, best.indices.numpy()[keep])
     assert boxes.shape == (len(scores), 4)
+    np.testing.assert_array_equal(cells, np.flatnonzero(keep))
+    places, steps = cell_centres(cells, 64, 96, BOX_STRIDES)
+    np.testing.assert_array_equal(places, centres.numpy()[keep])
+    np.testing.assert_array_equal(steps, strides.numpy()[keep])
     assert len(boxes) == keep.sum()
 
 
@@ -49,7 +60,7 @@ def test_numbers_that_are_no_box_are_left_out() -> None:
     raw[4, 1] = np.nan
     raw[5, 1] = np.nan
     raw[2, 2] = np.inf  # an exponent without limit would give an infinite box
-    boxes, _, _ = decode_cells(raw, 64, 64, BOX_STRIDES, 0.5)
+    boxes, _, _, _ = decode_cells(raw, 64, 64, BOX_STRIDES, 0.5)
     assert np.isfinite(boxes).all()
     assert len(boxes) == 1
 
@@ -64,7 +75,7 @@ def test_a_raw_output_of_another_input_is_refused() -> None:
     [((8, 26), (47, 155)), ((4, 4), (16, 16)), ((5, 7), (3, 4)), ((1, 1), (6, 5)), ((1, 3), (1, 9))],
 )
 @pytest.mark.parametrize("smooth", [False, True])
-def test_upsampled_argmax_equals_bilinear_enlargement(
+def test_upsampled_argmax_equals_bilinear_enlargement_of_what_is_best_somewhere(
     cells_hw: tuple[int, int], image_hw: tuple[int, int], smooth: bool
 ) -> None:
     logits = np.random.default_rng(5).normal(0, 2, (6, *cells_hw)).astype(np.float32)
@@ -72,6 +83,9 @@ def test_upsampled_argmax_equals_bilinear_enlargement(
         logits = np.sort(logits, axis=2)
     ids = np.array([9, 3, 250, 0, 17, 4], np.uint8)
     enlarged = functional.interpolate(torch.from_numpy(logits)[None], image_hw, mode="bilinear", align_corners=False)[0]
+    best = functional.one_hot(torch.from_numpy(logits).argmax(dim=0), 6).permute(2, 0, 1).float()[None]
+    nearby = functional.interpolate(best, image_hw, mode="bilinear", align_corners=False)[0] > 1e-6
+    enlarged = enlarged.masked_fill(~nearby, -torch.inf)
     found = upsampled_argmax(logits, ids, *image_hw)
     assert found.shape == image_hw
     top = enlarged.topk(2, dim=0).values

@@ -66,21 +66,25 @@ def test_onnxruntime_and_torch_agree(network: StreetNetwork) -> None:
         folded_arrays(shipped_state()), len(network.object_ids), len(network.semantic_ids)
     ).eval()
     with torch.inference_mode():
-        boxes, dense = (part.numpy() for part in deployed(normalised(frame.image_rgb)))
-    ours = np.concatenate([output.semantic_logits, output.box_cues])
-    assert ours.shape == dense.shape == (15, 64, 208)
-    np.testing.assert_allclose(ours, dense, atol=2e-3 * np.abs(dense).max())
-    np.testing.assert_allclose(output.boxes, boxes, atol=2e-3 * np.abs(boxes).max())
+        theirs = [part.numpy() for part in deployed(normalised(frame.image_rgb))]
+    ours = [
+        np.concatenate([output.boxes, output.solid, output.embedding]),
+        output.semantic_logits,
+        np.concatenate([output.box_cues, output.log_depth[None]]),
+    ]
+    assert [part.shape for part in ours] == [(55, 4368), (20, 128, 416), (5, 64, 208)]
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-3 * np.abs(other).max())
 
 
 def test_the_folded_network_is_the_trained_one() -> None:
     state = shipped_state()
-    trained = StreetNet(len(OBJECT_CLASSES), 11).eval()
+    trained = StreetNet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES)).eval()
     missing, unexpected = trained.load_state_dict({n: torch.from_numpy(v) for n, v in state.items()}, strict=False)
     assert not unexpected
     assert all(name.endswith("num_batches_tracked") for name in missing)
     image = normalised(noise_frame(64, 96).image_rgb)
-    deployed = DeployedStreet.from_arrays(folded_arrays(state), len(OBJECT_CLASSES), 11).eval()
+    deployed = DeployedStreet.from_arrays(folded_arrays(state), len(OBJECT_CLASSES), len(SEMANTIC_CLASSES)).eval()
     with torch.inference_mode():
         expected = trained(image)
         found = deployed(image)

@@ -11,8 +11,9 @@ import pytest
 from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES, VOID_ID
 from perception.errors import DriveError, InputFormatError
 from perception.training.augment import AugmentSettings, augment
-from perception.training.data import NOT_A_THING, Sample, camvid_samples, kitti_object_samples
-from perception.training.teacher import LabelledBoxes, merge_riders
+from perception.training.data import camvid_samples, kitti_object_samples
+from perception.training.labels import NOT_A_THING, LabelledBoxes, Sample
+from perception.training.teacher import merge_riders
 
 SETTINGS = AugmentSettings(height_px=96, width_px=160, least_scale=0.5, largest_scale=2.0, stretch=1.3)
 CAR = OBJECT_CLASSES.index("car")
@@ -25,14 +26,20 @@ def block_sample() -> Sample:
     semantic = np.full((120, 200), CAMVID_CLASSES.index("road"), np.uint8)
     image[40:80, 70:130] = 215
     semantic[40:80, 70:130] = CAR_PIXEL
-    boxes = LabelledBoxes(np.array([[70, 40, 130, 80]], np.float32), np.array([CAR]), np.array([False]))
-    return Sample("block", image, semantic, True, boxes, np.ones(len(OBJECT_CLASSES), bool), 1.0)
+    solid = np.array([[1.5, 1.7, 4.0, 0.4, 20.0, 100.0, 60.0]], np.float32)
+    boxes = LabelledBoxes(np.array([[70, 40, 130, 80]], np.float32), np.array([CAR]), np.array([False]), solid)
+    v, u = np.nonzero(semantic == CAR_PIXEL)
+    points = np.column_stack([u + 0.5, v + 0.5, np.full(len(u), 20.0)]).astype(np.float32)
+    owners = (semantic == CAR_PIXEL).astype(np.uint16)
+    known = np.ones(len(OBJECT_CLASSES), bool)
+    return Sample("block", image, semantic, "camvid", boxes, known, 1.0, None, 240.0, points, owners)
 
 
 def test_boxes_and_labels_follow_the_pixels() -> None:
     seen = 0
     for seed in range(60):
-        image, semantic, boxes = augment(block_sample(), SETTINGS, np.random.default_rng(seed))
+        view = augment(block_sample(), SETTINGS, np.random.default_rng(seed))
+        image, semantic, boxes = view.image_rgb, view.semantic, view.boxes
         assert image.shape == (96, 160, 3)
         assert semantic.shape == (96, 160)
         v, u = np.nonzero(semantic == CAR_PIXEL)
@@ -44,6 +51,19 @@ def test_boxes_and_labels_follow_the_pixels() -> None:
             boxes.boxes_xyxy[0], [u.min(), v.min(), u.max() + 1, v.max() + 1], atol=1.01, err_msg=f"seed {seed}"
         )
         inside, road = semantic == CAR_PIXEL, semantic == CAMVID_CLASSES.index("road")
+        assert view.owners is not None
+        np.testing.assert_array_equal(view.owners == 0, inside)
+        measured = cv2.resize((view.depth_m > 0).astype(np.uint8), (160, 96), interpolation=cv2.INTER_NEAREST) > 0
+        assert (measured == inside).mean() > 0.94
+        # the distance is that of a camera of the focal length which depth is learnt for, at every zoom
+        depths = view.depth_m[view.depth_m > 0]
+        np.testing.assert_allclose(depths, boxes.solid[0, 4], rtol=1e-5)
+        zoom_v = 480.0 * 20.0 / boxes.solid[0, 4] / 240.0
+        if not boxes.ignored[0] and v.min() > 0 and v.max() < 95:
+            assert abs((v.max() + 1 - v.min()) / 40 - zoom_v) < 0.06
+            middle = (boxes.boxes_xyxy[0, :2] + boxes.boxes_xyxy[0, 2:]) / 2
+            if u.min() > 0 and u.max() < 159:
+                np.testing.assert_allclose(boxes.solid[0, 5:], middle, atol=1.0)
         if road.any():
             assert image[inside].mean() > image[road].mean() + 30
     assert seen > 40
@@ -53,7 +73,7 @@ def test_what_the_crop_leaves_too_little_of_is_ignored() -> None:
     settings = AugmentSettings(height_px=32, width_px=32, least_scale=1.0, largest_scale=1.0, stretch=1.0)
     shares = []
     for seed in range(80):
-        _, _, boxes = augment(block_sample(), settings, np.random.default_rng(seed))
+        boxes = augment(block_sample(), settings, np.random.default_rng(seed)).boxes
         for box, ignored in zip(boxes.boxes_xyxy, boxes.ignored, strict=True):
             share = (box[2:] - box[:2]).prod() / (60 * 40)
             assert ignored == (share < 0.3)
@@ -63,21 +83,39 @@ def test_what_the_crop_leaves_too_little_of_is_ignored() -> None:
 
 def test_beside_a_small_image_nothing_is_known() -> None:
     settings = AugmentSettings(height_px=320, width_px=448, least_scale=1.0, largest_scale=1.0, stretch=1.0)
-    _, semantic, _ = augment(block_sample(), settings, np.random.default_rng(1))
+    semantic = augment(block_sample(), settings, np.random.default_rng(1)).semantic
     assert (semantic == VOID_ID).sum() > 320 * 448 - 125 * 205
 
 
 def test_views_are_a_function_of_the_seed() -> None:
     first, second = (augment(block_sample(), SETTINGS, np.random.default_rng(9)) for _ in range(2))
-    np.testing.assert_array_equal(first[0], second[0])
-    np.testing.assert_array_equal(first[2].boxes_xyxy, second[2].boxes_xyxy)
+    np.testing.assert_array_equal(first.image_rgb, second.image_rgb)
+    np.testing.assert_array_equal(first.boxes.boxes_xyxy, second.boxes.boxes_xyxy)
+
+
+def test_a_mirrored_car_heads_the_other_way() -> None:
+    angles = {
+        round(float(view.boxes.solid[0, 3]), 4)
+        for view in (augment(block_sample(), SETTINGS, np.random.default_rng(seed)) for seed in range(20))
+        if len(view.boxes)
+    }
+    assert angles == {0.4, round(np.pi - 0.4, 4)}
+
+
+CALIBRATION = (
+    "".join(f"P{number}: 100 0 100 0 0 100 30 0 0 0 1 0\n" for number in range(4))
+    + "R0_rect: 1 0 0 0 1 0 0 0 1\n"
+    + "Tr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0\n"
+)
 
 
 @pytest.fixture
 def kitti(tmp_path: Path) -> Path:
     (tmp_path / "image_2").mkdir()
     (tmp_path / "label_2").mkdir()
+    (tmp_path / "calib").mkdir()
     for index in range(4):
+        (tmp_path / "calib" / f"{index:06d}.txt").write_text(CALIBRATION, encoding="utf-8")
         cv2.imwrite(str(tmp_path / "image_2" / f"{index:06d}.png"), np.full((60, 200, 3), 90, np.uint8))
         (tmp_path / "label_2" / f"{index:06d}.txt").write_text(
             "Car 0.00 0 1.95 20 10 80 50 1.43 1.70 3.95 -2.39 1.66 11.80 1.76\n"
@@ -97,6 +135,11 @@ def test_kitti_labels_become_boxes_and_what_they_say_of_pixels(kitti: Path) -> N
     assert sample.hard is not None
     assert sample.hard[:2].tolist() == [False, True]
     assert not sample.semantic_is_drawn
+    # 1.43 1.70 3.95 -2.39 1.66 11.80: the centre is half a height above the middle of the lower face
+    centre = [100 + 100 * -2.39 / 11.8, 30 + 100 * (1.66 - 0.715) / 11.8]
+    np.testing.assert_allclose(sample.boxes.solid[0], [1.43, 1.70, 3.95, 1.95, 11.80, *centre], rtol=1e-5)
+    assert np.isnan(sample.boxes.solid[2]).all()
+    assert sample.focal_px == 100
     assert sample.semantic[30, 50] == CAR_PIXEL
     assert sample.semantic[5, 5] == NOT_A_THING
     # the border of a box and a region nobody labelled say nothing
@@ -118,7 +161,7 @@ def test_a_malformed_label_is_named_by_line(kitti: Path) -> None:
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DriveError, match="expected a folder of images"):
+    with pytest.raises(DriveError, match="expected a"):
         list(kitti_object_samples(tmp_path, None, hold_out_every=0, held_out=False))
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from perception.classes import OBJECT_CLASSES
-from perception.training.data import Sample
-from perception.training.teacher import LabelledBoxes
+from perception.training.labels import LabelledBoxes, Sample
 from perception.training.validation import average_precision, score_shift
 
 CAR, VAN = OBJECT_CLASSES.index("car"), OBJECT_CLASSES.index("van")
@@ -20,7 +19,7 @@ def truth(boxes: list[list[float]], class_ids: list[int], hard: list[bool] | Non
         "toy",
         np.zeros((200, 400, 3), np.uint8),
         np.zeros((200, 400), np.uint8),
-        False,
+        "boxes",
         LabelledBoxes(np.array(boxes, np.float32).reshape(-1, 4), ids, ids < 0),
         np.ones(len(OBJECT_CLASSES), bool),
         1.0,
