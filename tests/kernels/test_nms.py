@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perception.kernels.boxes import diou_matrix, giou_matrix, iou_matrix
-from perception.kernels.boxes3d import bev_diou_matrix, bev_giou_matrix, diou_3d_matrix, giou_3d_matrix
+from perception.kernels.boxes import iou_matrix
 from perception.kernels.nms import class_nms, nms
 from perception.kernels.nms_rotated import nms_3d, nms_by_overlap, nms_rotated
 from perception.kernels.nms_soft import fuse_boxes, matrix_nms, soft_nms
@@ -55,22 +54,6 @@ def test_negative_scores_rank_below_zero() -> None:
 def test_bad_rows_are_refused_by_number(box: list[float], score: float) -> None:
     with pytest.raises(ValueError, match="row 1"):
         nms([[0, 0, 1, 1], box], [0.5, score], 0.5)
-
-
-def test_pairwise_overlaps_agree_with_torchvision() -> None:
-    a, b = crowd(37, 1)[0], crowd(53, 2)[0]
-    ta, tb = torch.from_numpy(a), torch.from_numpy(b)
-    np.testing.assert_allclose(iou_matrix(a, b), ops.box_iou(ta, tb).numpy(), atol=1e-6)
-    np.testing.assert_allclose(iou_matrix(a.astype(np.float64), b), ops.box_iou(ta, tb).numpy(), atol=1e-6)
-    np.testing.assert_allclose(giou_matrix(a, b), ops.generalized_box_iou(ta, tb).numpy(), atol=1e-5)
-    np.testing.assert_allclose(diou_matrix(a, b), ops.distance_box_iou(ta, tb).numpy(), atol=1e-5)
-
-
-def test_boxes_without_area_overlap_nothing() -> None:
-    assert iou_matrix([[1, 1, 1, 1]], [[1, 1, 1, 1], [0, 0, 2, 2]]).tolist() == [[0.0, 0.0]]
-    assert iou_matrix(np.zeros((0, 4)), [[0, 0, 1, 1]]).shape == (0, 1)
-    with pytest.raises(ValueError, match="4"):
-        iou_matrix(np.zeros((2, 5), np.float32), np.zeros((2, 4), np.float32))
 
 
 def test_soft_nms_agrees_with_the_paper_step_by_step() -> None:
@@ -123,28 +106,6 @@ def bev_crowd(count: int, seed: int) -> np.ndarray:
     return np.concatenate(
         [rng.uniform(0, 12, (count, 2)), rng.uniform(1, 5, (count, 2)), rng.uniform(-4, 4, (count, 1))], axis=1
     )
-
-
-def test_rotated_giou_and_diou_agree_with_shapely() -> None:
-    a, b = bev_crowd(12, 1), bev_crowd(9, 2)
-    giou, diou = bev_giou_matrix(a, b), bev_diou_matrix(a, b)
-    for i, j in np.ndindex(12, 9):
-        p, q = polygon(a[i]), polygon(b[j])
-        union, hull = p.union(q).area, p.union(q).convex_hull
-        iou = p.intersection(q).area / union
-        assert giou[i, j] == pytest.approx(iou - (hull.area - union) / hull.area, abs=1e-9)
-        points = np.array(hull.exterior.coords)
-        diameter = ((points[:, None] - points[None]) ** 2).sum(axis=2).max()
-        assert diou[i, j] == pytest.approx(iou - ((a[i, :2] - b[j, :2]) ** 2).sum() / diameter, abs=1e-9)
-
-
-def test_3d_giou_of_aligned_boxes_is_the_plain_formula() -> None:
-    a = np.array([[0, 0, 0, 2, 2, 2, 0.0]])
-    b = np.array([[1, 0, 1, 2, 2, 2, np.pi / 2], [10, 0, 0, 2, 2, 2, 0]])
-    inter, union, hull = 1 * 2 * 1, 8 + 8 - 2, 3 * 2 * 3
-    np.testing.assert_allclose(giou_3d_matrix(a, b)[0, 0], inter / union - (hull - union) / hull)
-    np.testing.assert_allclose(giou_3d_matrix(a, b)[0, 1], -(12 * 4 - 16) / 48)
-    np.testing.assert_allclose(diou_3d_matrix(a, b)[0, 0], inter / union - 2 / (9 + 4 + 9))
 
 
 def test_rotated_suppression_agrees_with_a_plain_loop() -> None:
