@@ -1,4 +1,4 @@
-"""Renders a scene into a camera: visibility, shadows, shading and the truth of every pixel.
+"""Renders a scene into an ideal pinhole: visibility, shadows, light and the truth of every pixel.
 
 Work is cut into bands of rows that a few threads fill; kernels release the lock, and no result depends on the threads.
 """
@@ -6,16 +6,15 @@ Work is cut into bands of rows that a few threads fill; kernels release the lock
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from perception.geometry import SE3, PinholeCamera
-from sim_data.kernels.post import develop
 from sim_data.kernels.raster import SETUP_COLUMNS, rasterise, setup_triangles
 from sim_data.kernels.shade import shade
 from sim_data.light import Light
@@ -23,7 +22,7 @@ from sim_data.mesh import MeshLibrary
 from sim_data.textures import make_masks, make_textures
 from sim_data.vehicles import car_table
 
-__all__ = ["Picture", "Renderer", "Scene", "VisibleTriangles"]
+__all__ = ["Renderer", "Scene", "View", "VisibleTriangles"]
 
 Array = npt.NDArray[np.float64]
 _NEAR_TEXELS, _NEAR_M = 2048, 120.0
@@ -84,18 +83,18 @@ class VisibleTriangles:
 
 
 @dataclass(slots=True, eq=False)
-class Picture:
-    """A rendered image and its truth.
+class View:
+    """What falls through an ideal pinhole, before a lens bends it and a sensor measures it.
 
     Attributes:
-        rgb: (H, W, 3) u8.
+        light: (H, W, 3) f32 linear light.
         depth_m: (H, W) f32 along the camera's axis, NaN in the sky.
         semantic: (H, W) u8 into ``SEMANTIC_CLASSES``.
         instance: (H, W) i32, 0 for stuff.
         flow_px: (H, W, 2) f32 to the next frame, NaN where the point goes behind the camera.
     """
 
-    rgb: npt.NDArray[np.uint8]
+    light: npt.NDArray[np.float32]
     depth_m: npt.NDArray[np.float32]
     semantic: npt.NDArray[np.uint8]
     instance: npt.NDArray[np.int32]
@@ -126,7 +125,6 @@ class Renderer:
         self.bands = 2 * threads if threads > 1 else 1
         self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.views: dict[tuple[int, int], VisibleTriangles] = {}
-        self.curve = _tone_curve()
         self._sun_axes()
         self._near_anchor: tuple[int, int] | None = None
         self._near = VisibleTriangles.sized(_NEAR_TEXELS, _NEAR_TEXELS)
@@ -139,13 +137,14 @@ class Renderer:
         if self.pool is not None:
             self.pool.shutdown()
 
-    def _map(self, work: object, rows: int) -> None:
+    def by_bands(self, work: Callable[[tuple[int, int]], object], rows: int) -> None:
+        """Calls ``work`` with bands of rows, on all threads."""
         bands = _bands(rows, self.bands)
         if self.pool is None:
             for band in bands:
-                work(band)  # type: ignore[operator]
+                work(band)
         else:
-            list(self.pool.map(work, bands))  # type: ignore[arg-type]
+            list(self.pool.map(work, bands))
 
     def _sun_axes(self) -> None:
         towards = -self.light.sun
@@ -190,7 +189,7 @@ class Renderer:
                 view.nearness, view.ids,
             )  # fmt: skip
 
-        self._map(work, len(view.ids))
+        self.by_bands(work, len(view.ids))
 
     def _shadow(
         self, scene: Scene, rows: slice, view: VisibleTriangles, middle: Array, size_m: float, row: int, coarse: bool
@@ -286,9 +285,9 @@ class Renderer:
 
     def render(
         self, scene: Scene, camera: PinholeCamera, world_SE3_cam: SE3, next_world_SE3_cam: SE3, footprints: Array,
-        extra_lamps: Array, exposure: float, noise: float, vignette: float, noise_shift: tuple[int, int], focus: Array,
-    ) -> Picture:  # fmt: skip
-        """Renders one camera at one moment; shadows are finest around ``focus``, a point on the ground."""
+        extra_lamps: Array, focus: Array,
+    ) -> View:  # fmt: skip
+        """Renders one pinhole at one moment; shadows are finest around ``focus``, a point on the ground."""
         width, height = camera.width_px, camera.height_px
         lens = np.array([camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px])
         rows, mesh = self.visible(scene, lens, (width, height), world_SE3_cam, 900.0)
@@ -318,12 +317,11 @@ class Renderer:
             )
         )  # fmt: skip
         camera_world = np.column_stack([world_SE3_cam.rotation, world_SE3_cam.translation])
-        picture = Picture(
-            np.empty((height, width, 3), np.uint8), np.empty((height, width), np.float32),
+        seen = View(
+            np.empty((height, width, 3), np.float32), np.empty((height, width), np.float32),
             np.empty((height, width), np.uint8), np.empty((height, width), np.int32),
             np.empty((height, width, 2), np.float32),
         )  # fmt: skip
-        linear_rgb = np.empty((height, width, 3), np.float32)
         contact = self._contact(focus, footprints)
         lamps = self._lamps_near(world_SE3_cam.translation, extra_lamps)
         sky_flow = np.ascontiguousarray(next_R.T @ world_SE3_cam.rotation)
@@ -334,18 +332,11 @@ class Renderer:
                 (self.library.attributes, self.library.materials, self.library.pars), placed,
                 (self.textures, self.paints, self.cars), self.light.vector,
                 (self._near.nearness, self._moving.nearness, self._far.nearness, self.shadow_view), contact, lamps,
-                (linear_rgb, picture.depth_m, picture.semantic, picture.instance, picture.flow_px),
+                (seen.light, seen.depth_m, seen.semantic, seen.instance, seen.flow_px),
             )  # fmt: skip
 
-        self._map(work, height)
-        glow = self._glow(linear_rgb)
-        settings = np.array([self.light.exposure * exposure, vignette, 0.012 * noise, 0.004 * noise])
-
-        def finish(band: tuple[int, int]) -> None:
-            develop(linear_rgb, glow, settings, self.curve, self.grain, noise_shift, band, picture.rgb)
-
-        self._map(finish, height)
-        return picture
+        self.by_bands(work, height)
+        return seen
 
     def _lamps_near(self, place: Array, extra: Array) -> Array:
         if self.light.vector[21] <= 0.0:
@@ -355,25 +346,9 @@ class Renderer:
         chosen = self.lamps[nearest[away[nearest] < 90.0]] * [1, 1, 1, *[float(self.light.vector[21])] * 3, 1, 1, 1, 1]
         return np.ascontiguousarray(np.concatenate([chosen, extra]))
 
-    def _glow(self, rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        height, width = rgb.shape[:2]
-        small = cv2.resize(rgb, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
-        bright = np.minimum(np.maximum(small - 1.1, 0.0), 6.0)
-        soft = 0.10 * cv2.GaussianBlur(bright, (0, 0), 2.0) + 0.05 * cv2.GaussianBlur(bright, (0, 0), 7.0)
-        return np.ascontiguousarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR))
-
 
 @lru_cache(maxsize=2)
 def _images(seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     """Textures, masks and noise of a seed."""
     rng = np.random.default_rng([seed, 7])
     return make_textures(rng), make_masks(rng), rng.standard_normal((256, 256, 3)).astype(np.float32)
-
-
-def _tone_curve() -> npt.NDArray[np.float32]:
-    """Filmic curve with a steep toe, as street cameras have: over the square root of light 0 ... 4."""
-    light = np.linspace(0.0, 2.0, 2048) ** 2
-    toned = light * (2.3 * light + 0.03) / (light * (2.15 * light + 0.60) + 0.11)
-    toned = np.clip(toned / 0.97, 0.0, 1.0)
-    srgb = np.where(toned <= 0.0031308, 12.92 * toned, 1.055 * toned ** (1 / 2.4) - 0.055)
-    return np.asarray(np.clip(srgb * 255 + 0.5, 0, 255.49), np.float32)

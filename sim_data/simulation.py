@@ -16,8 +16,9 @@ from sim_data.ground import KERB_M
 from sim_data.lidar import Lidar
 from sim_data.light import draw_light
 from sim_data.network import offset_line
+from sim_data.optics import Optics, Picture
 from sim_data.people import PEDAL_PHASES, STEP_LENGTH_M, STEP_PHASES
-from sim_data.render import Picture, Renderer, Scene
+from sim_data.render import Renderer, Scene
 from sim_data.rigs import Rig
 from sim_data.scenario import Scenario, load_scenario
 from sim_data.traffic import Traffic, Vehicle, Walker
@@ -76,7 +77,11 @@ class Simulation:
     """One world, its traffic and a rig; ``frames`` renders, ``skip`` only moves on."""
 
     def __init__(self, scenario: Scenario, seed: int, rig: Rig, threads: int = 2) -> None:
+        rig = rig.drawn(seed)
         self.scenario, self.seed, self.rig = scenario, seed, rig
+        self.optics = [
+            Optics(camera, rig.lens, scenario.weather.rain, seed * 64 + k) for k, camera in enumerate(rig.cameras)
+        ]
         self.world = World.build(scenario, seed)
         rng = np.random.default_rng([seed, 2])
         self.light = draw_light(scenario.weather, rng)
@@ -229,15 +234,18 @@ class Simulation:
         reach = 18.0 if len(self.rig.cameras) == 1 else 0.0
         focus = (place + reach * now.world_SE3_ego.rotation[:, 0]) * [1.0, 1.0, 0.0]
         pictures, truth = {}, {}
-        for camera in self.rig.cameras:
+        for optics in self.optics:
+            camera = optics.camera
             shift = (int(rng.integers(256)), int(rng.integers(256)))
             pose = now.world_SE3_ego @ camera.ego_SE3_cam
-            picture = self.renderer.render(
-                scene, camera, pose, following.world_SE3_ego @ camera.ego_SE3_cam, footprints, lamps, self.rig.exposure,
-                self.rig.noise, self.rig.vignette, shift, focus,
-            )  # fmt: skip
+            view = self.renderer.render(
+                scene, optics.pinhole, pose, following.world_SE3_ego @ camera.ego_SE3_cam, footprints, lamps, focus
+            )
+            picture = optics.develop(
+                view, self.renderer.by_bands, self.light.exposure, self.renderer.grain, shift, dt_s, self._index * dt_s
+            )
             pictures[camera.name] = picture
-            truth[camera.name] = self.truth.find(objects, camera, pose, picture)
+            truth[camera.name] = self.truth.find(objects, optics, pose, picture, view.instance)
         points = None
         if self.lidar is not None:
             points = self.lidar.scan(self.renderer, scene, now.world_SE3_ego, rng)

@@ -12,7 +12,7 @@ from scipy.spatial import ConvexHull
 from perception.geometry import SE3, PinholeCamera
 from sim_data.kernels.raster import SETUP_COLUMNS, rasterise, setup_triangles
 from sim_data.mesh import MeshLibrary
-from sim_data.render import Picture
+from sim_data.optics import Optics, Picture
 from sim_data.world import SceneObject
 
 __all__ = ["ObjectTruth", "TruthFinder"]
@@ -31,7 +31,8 @@ class ObjectTruth:
         full_xyxy: (N, 4) px: bounds of the whole object's outline, also beyond the picture and behind others.
         visible_xyxy: (N, 4) px: bounds of its pixels, NaN without any.
         pixels: (N,) number of visible pixels.
-        visible_share: (N,) visible pixels over those it would have in this picture with nothing in front of it.
+        visible_share: (N,) visible pixels over those it would have in this picture with nothing in front of it; before
+            the lens bends the picture.
         truncation: (N,) share of the full box's area beyond the picture.
     """
 
@@ -47,6 +48,11 @@ class ObjectTruth:
         """(N,) KITTI's levels: 0 fully visible, 1 partly occluded, 2 largely occluded, 3 unknown (not visible)."""
         share = self.visible_share
         return np.where(self.pixels == 0, 3, np.where(share >= 0.80, 0, np.where(share >= 0.45, 1, 2))).astype(np.int64)
+
+
+def _clipped(box: Array, camera: PinholeCamera) -> Array:
+    last = np.array([camera.width_px - 1.0, camera.height_px - 1.0])
+    return np.concatenate([np.maximum(box[:2], 0.0), np.minimum(box[2:], last)])
 
 
 class TruthFinder:
@@ -67,11 +73,22 @@ class TruthFinder:
         return self.hulls[mesh]
 
     def find(
-        self, objects: list[SceneObject], camera: PinholeCamera, world_SE3_cam: SE3, picture: Picture
-    ) -> ObjectTruth:
-        """The truth of every object whose full box meets the picture."""
+        self, objects: list[SceneObject], optics: Optics, world_SE3_cam: SE3, picture: Picture,
+        seen_instance: npt.NDArray[np.int32],
+    ) -> ObjectTruth:  # fmt: skip
+        """The truth of every object whose full box meets the picture.
+
+        Args:
+            objects: all objects.
+            optics: of the camera.
+            world_SE3_cam: its pose.
+            picture: its picture.
+            seen_instance: (h, w) ids in the view of ``optics.pinhole``, which shares of visible pixels are counted in.
+        """
+        camera = optics.pinhole
         slices = find_objects(picture.instance)
         pixels = np.bincount(picture.instance.ravel(), minlength=len(slices) + 1)
+        seen_pixels = pixels if optics.pinhole is optics.camera else np.bincount(seen_instance.ravel())
         cam_SE3_world = world_SE3_cam.inverse()
         rows: list[SceneObject] = []
         full, visible, counts, shares, truncated = [], [], [], [], []
@@ -85,11 +102,10 @@ class TruthFinder:
                 continue
             # what lies beside or behind the camera is moved just before it: its box leaves the picture there
             hull[:, 2] = np.maximum(hull[:, 2], 0.1)
-            u = camera.fx_px * hull[:, 0] / hull[:, 2] + camera.cx_px
-            v = camera.fy_px * hull[:, 1] / hull[:, 2] + camera.cy_px
-            box = np.array([u.min(), v.min(), u.max(), v.max()])
-            width, height = camera.width_px, camera.height_px
-            inside = np.array([max(box[0], 0.0), max(box[1], 0.0), min(box[2], width - 1.0), min(box[3], height - 1.0)])
+            ideal = hull[:, :2] / hull[:, 2:] * [camera.fx_px, camera.fy_px] + [camera.cx_px, camera.cy_px]
+            outline = optics.outline(ideal)
+            box = np.concatenate([outline.min(axis=0), outline.max(axis=0)])
+            inside = _clipped(box, optics.camera)
             if inside[0] >= inside[2] or inside[1] >= inside[3]:
                 continue
             count = int(pixels[item.instance]) if item.instance < len(pixels) else 0
@@ -101,7 +117,12 @@ class TruthFinder:
             full.append(box)
             visible.append(seen)
             counts.append(count)
-            shares.append(self._share(item, camera, place, inside, count) if count else 0.0)
+            if count and optics.pinhole is not optics.camera:
+                count = int(seen_pixels[item.instance]) if item.instance < len(seen_pixels) else 0
+                ideal_box = _clipped(np.concatenate([ideal.min(axis=0), ideal.max(axis=0)]), camera)
+                shares.append(self._share(item, camera, place, ideal_box, count) if count else 1.0)
+            else:
+                shares.append(self._share(item, camera, place, inside, count) if count else 0.0)
             area = (box[2] - box[0]) * (box[3] - box[1])
             truncated.append(1.0 - (inside[2] - inside[0]) * (inside[3] - inside[1]) / area)
         return ObjectTruth(

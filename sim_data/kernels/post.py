@@ -1,14 +1,135 @@
-"""Light to pixels: vignetting, exposure, tone curve and sensor noise."""
+"""Light to pixels: lens distortion, motion blur, vignetting, exposure, tone curve and sensor noise."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["develop"]
+__all__ = ["bend_point", "develop", "resample", "smear"]
+
+_PLANAR = 2e-3  # how far from linear the inverse depth of four neighbours on one plane may be, relative
+
+
+@njit("UniTuple(float64, 2)(float64, float64, float64[::1])", cache=True, nogil=True, error_model="numpy")
+def bend_point(x, y, lens):  # type: ignore[no-untyped-def]
+    """Where a lens moves a normalised image point: Brown-Conrady, continued straight beyond its widest good radius.
+
+    Args:
+        x: right, tangent of the angle; ``y`` down.
+        y: down.
+        lens: k1 k2 p1 p2 k3 and the widest radius.
+    """
+    r = math.sqrt(x * x + y * y)
+    beyond = 1.0
+    if r > lens[5]:
+        beyond = r / lens[5]
+        x, y = x / beyond, y / beyond
+    r2 = x * x + y * y
+    radial = 1.0 + r2 * (lens[0] + r2 * (lens[1] + r2 * lens[4]))
+    bent_x = x * radial + 2 * lens[2] * x * y + lens[3] * (r2 + 2 * x * x)
+    bent_y = y * radial + lens[2] * (r2 + 2 * y * y) + 2 * lens[3] * x * y
+    return bent_x * beyond, bent_y * beyond
+
+
+@njit(
+    "void(float32[:,:,::1], Tuple((float32[:,:,::1], float32[:,::1], uint8[:,::1], int32[:,::1], "
+    "float32[:,:,::1])), float64[::1], float64[::1], int64, int64, Tuple((float32[:,:,::1], float32[:,::1], "
+    "uint8[:,::1], int32[:,::1], float32[:,:,::1])))",
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
+def _resample(where, seen, lens, cameras, row0, row1, out):  # type: ignore[no-untyped-def]
+    light, depth, semantic, instance, flow = seen
+    out_light, out_depth, out_semantic, out_instance, out_flow = out
+    height, width = depth.shape
+    fx, fy, cx, cy, ideal_cx, ideal_cy = cameras[0], cameras[1], cameras[2], cameras[3], cameras[4], cameras[5]
+    for y in range(row0, row1):
+        for x in range(out_depth.shape[1]):
+            u, v = float(where[y, x, 0]), float(where[y, x, 1])
+            u0 = min(max(math.floor(u), 0), width - 2)
+            v0 = min(max(math.floor(v), 0), height - 2)
+            a, b = u - u0, v - v0
+            for c in range(3):
+                upper = light[v0, u0, c] * (1 - a) + light[v0, u0 + 1, c] * a
+                lower = light[v0 + 1, u0, c] * (1 - a) + light[v0 + 1, u0 + 1, c] * a
+                out_light[y, x, c] = upper * (1 - b) + lower * b
+            near_u, near_v = u0 + (1 if a >= 0.5 else 0), v0 + (1 if b >= 0.5 else 0)
+            out_semantic[y, x] = semantic[near_v, near_u]
+            out_instance[y, x] = instance[near_v, near_u]
+            one = True
+            for k in range(4):
+                other_v, other_u = v0 + k // 2, u0 + k % 2
+                one = one and instance[other_v, other_u] == instance[v0, u0]
+                one = one and semantic[other_v, other_u] == semantic[v0, u0]
+            w00, w01 = 1.0 / depth[v0, u0], 1.0 / depth[v0, u0 + 1]
+            w10, w11 = 1.0 / depth[v0 + 1, u0], 1.0 / depth[v0 + 1, u0 + 1]
+            sky = one and math.isnan(w00)
+            # inverse depth is linear on a plane, so that its interpolation is exact there
+            flat = one and abs(w00 + w11 - w01 - w10) < _PLANAR * 0.25 * (w00 + w01 + w10 + w11)
+            if flat:
+                inverse = (w00 * (1 - a) + w01 * a) * (1 - b) + (w10 * (1 - a) + w11 * a) * b
+                out_depth[y, x] = 1.0 / inverse
+            else:
+                out_depth[y, x] = depth[near_v, near_u]
+            if flat or sky:
+                to_u = to_v = 0.0
+                for k in range(4):
+                    share = (a if k % 2 else 1 - a) * (b if k // 2 else 1 - b)
+                    to_u += share * (u0 + k % 2 + flow[v0 + k // 2, u0 + k % 2, 0])
+                    to_v += share * (v0 + k // 2 + flow[v0 + k // 2, u0 + k % 2, 1])
+            else:
+                to_u, to_v = u + flow[near_v, near_u, 0], v + flow[near_v, near_u, 1]
+            point_x, point_y = (to_u - ideal_cx) / fx, (to_v - ideal_cy) / fy
+            if math.isnan(to_u) or point_x * point_x + point_y * point_y > lens[5] * lens[5]:
+                out_flow[y, x, 0] = math.nan
+                out_flow[y, x, 1] = math.nan
+                continue
+            bent_x, bent_y = bend_point(point_x, point_y, lens)
+            out_flow[y, x, 0] = fx * bent_x + cx - x
+            out_flow[y, x, 1] = fy * bent_y + cy - y
+
+
+@njit(
+    "void(float32[:,:,::1], float32[:,::1], float32[:,:,::1], float64, int64, int64, int64, float32[:,:,::1])",
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+)
+def _smear(light, depth, flow, share, most, row0, row1, out):  # type: ignore[no-untyped-def]
+    height, width = depth.shape
+    for y in range(row0, row1):
+        for x in range(width):
+            move_x, move_y = flow[y, x, 0] * share, flow[y, x, 1] * share
+            length = math.sqrt(move_x * move_x + move_y * move_y)
+            if not length > 0.3:
+                for c in range(3):
+                    out[y, x, c] = light[y, x, c]
+                continue
+            count = min(most, int(length) + 2)
+            here = depth[y, x]
+            red = green = blue = weight = 0.0
+            for k in range(count):
+                t = (k + 0.5) / count - 0.5
+                u = min(max(int(x + move_x * t + 0.5), 0), width - 1)
+                v = min(max(int(y + move_y * t + 0.5), 0), height - 1)
+                there = depth[v, u]
+                if there < 0.9 * here or (math.isnan(here) and not math.isnan(there)):
+                    # something nearer that does not itself move over this pixel stays where it is
+                    own = math.sqrt(flow[v, u, 0] ** 2 + flow[v, u, 1] ** 2) * share
+                    if not own * 0.5 + 0.5 >= abs(t) * length:
+                        continue
+                red += light[v, u, 0]
+                green += light[v, u, 1]
+                blue += light[v, u, 2]
+                weight += 1.0
+            if weight == 0.0:
+                red, green, blue, weight = light[y, x, 0], light[y, x, 1], light[y, x, 2], 1.0
+            out[y, x, 0], out[y, x, 1], out[y, x, 2] = red / weight, green / weight, blue / weight
 
 
 @njit(
@@ -62,3 +183,59 @@ def develop(
     if light.shape != glow.shape or light.shape != out.shape:
         raise ValueError(f"images must agree but got {light.shape}, {glow.shape} and {out.shape}")
     _develop(light, glow, settings, curve, grain, shift[0], shift[1], band[0], band[1], out)
+
+
+def resample(
+    where_px: npt.NDArray[np.float32],
+    seen: tuple[npt.NDArray[Any], ...],
+    lens: npt.NDArray[np.float64],
+    cameras: npt.NDArray[np.float64],
+    band: tuple[int, int],
+    out: tuple[npt.NDArray[Any], ...],
+) -> None:
+    """Bends a pinhole's view as a lens does, in rows ``band[0] <= y < band[1]`` of the bent picture.
+
+    Light is interpolated. Classes and ids are those of the nearest pixel. Depth is interpolated where the four
+    neighbours lie on one plane, which is exact, and that of the nearest pixel elsewhere; flow likewise, and it ends
+    where the lens puts the point that the pinhole sees next, NaN beyond the lens's widest radius.
+
+    Args:
+        where_px: (H, W, 2) where in the pinhole's view each pixel of the picture looks.
+        seen: the view: light (h, w, 3) f32, depth (h, w) f32, classes (h, w) u8, ids (h, w) i32, flow (h, w, 2) f32.
+        lens: (6,) k1 k2 p1 p2 k3 and the widest radius.
+        cameras: (6,) fx, fy, cx, cy of the picture, cx, cy of the view; focal lengths are the same.
+        band: rows.
+        out: the same for the picture, (H, W) each; written.
+    """
+    shapes = [part.shape[:2] for part in seen]
+    if len(set(shapes)) > 1 or shapes[0][0] < 2 or shapes[0][1] < 2:
+        raise ValueError(f"the view's parts must agree and be at least 2x2 but got {shapes}")
+    if any(part.shape[:2] != where_px.shape[:2] for part in out):
+        raise ValueError(f"out must be {where_px.shape[:2]} but got {[part.shape for part in out]}")
+    _resample(where_px, seen, lens, cameras, band[0], band[1], out)
+
+
+def smear(
+    light: npt.NDArray[np.float32],
+    depth_m: npt.NDArray[np.float32],
+    flow_px: npt.NDArray[np.float32],
+    share: float,
+    band: tuple[int, int],
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Motion blur in rows ``band[0] <= y < band[1]``: each pixel is the mean of the light along its own motion.
+
+    The motion is centred on the frame's moment. Nearer surfaces count only where their own motion brings them over
+    the pixel. At most 24 samples, one per pixel of motion.
+
+    Args:
+        light: (H, W, 3) linear light.
+        depth_m: (H, W), NaN in the sky.
+        flow_px: (H, W, 2) to the next frame; NaN leaves a pixel sharp.
+        share: exposure time over the time between frames.
+        band: rows.
+        out: (H, W, 3) written.
+    """
+    if not light.shape == out.shape == (*depth_m.shape, 3) or flow_px.shape != (*depth_m.shape, 2):
+        raise ValueError(f"images must agree but got {light.shape}, {depth_m.shape}, {flow_px.shape} and {out.shape}")
+    _smear(light, depth_m, flow_px, share, 24, band[0], band[1], out)
