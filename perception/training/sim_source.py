@@ -10,7 +10,7 @@ import numpy.typing as npt
 from perception.classes import OBJECT_CLASSES
 from perception.geometry import EGO_R_CAM, SE3, PinholeCamera
 from perception.training.labels import SOLID_COLUMNS, LabelledBoxes, Sample
-from sim_data.rigs import Rig
+from sim_data.rigs import LensSpec, Rig
 from sim_data.simulation import SimFrame, stream
 
 __all__ = ["sim_sample", "sim_samples"]
@@ -58,10 +58,13 @@ def _rig(rng: np.random.Generator, height_px: int, width_px: int, seconds_apart:
     place = SE3(about_z @ about_y @ about_x @ EGO_R_CAM, np.array([0.6, 0.0, rng.uniform(1.2, 1.8)]))
     centre_v = height_px * rng.uniform(0.42, 0.56)
     camera = PinholeCamera(focal_px, focal_px, width_px / 2, centre_v, width_px, height_px, np.zeros(0), place, _CAMERA)
-    return Rig(
-        "training", (camera,), None, None, rate_hz=1.0 / seconds_apart, exposure=float(np.exp(rng.normal(0.0, 0.15))),
-        noise=float(rng.uniform(0.3, 1.5)), vignette=float(rng.uniform(0.0, 0.35)),
-    )  # fmt: skip
+    lens = LensSpec(
+        exposure_s=float(rng.uniform(0.0, 0.015)),
+        gain=float(np.exp(rng.normal(0.0, 0.15))),
+        noise=float(rng.uniform(0.3, 1.5)),
+        vignette=float(rng.uniform(0.0, 0.35)),
+    )
+    return Rig("training", (camera,), None, None, rate_hz=1.0 / seconds_apart, lens=lens)
 
 
 def sim_sample(frame: SimFrame, camera: PinholeCamera, source: str, seed: int) -> Sample:
