@@ -44,6 +44,9 @@ class NetworkConfig(_Section):
     """The embedded multi-task network."""
 
     weights: str
+    backend: Literal["auto", "onnxruntime", "torch"]
+    precision: Literal["fp32", "bf16"]
+    compiled: bool
     input_height_px: Pixels32
     input_width_px: Pixels32
     threads: Annotated[int, Field(ge=0)]

@@ -14,6 +14,8 @@ def register(app: typer.Typer) -> None:
     """Adds the verb."""
     weights = typer.Typer(help="Networks that ship with the project.", no_args_is_help=True, rich_markup_mode=None)
     weights.command("list")(list_command)
+    weights.command("show")(show_command)
+    weights.command("verify")(verify_command)
     app.add_typer(weights, name="weights")
 
 
@@ -42,3 +44,41 @@ def list_command(
     Console().print(table)
     if json_file is not None:
         write_text_atomic(json_file, json.dumps([manifest.as_dict() for manifest in manifests], indent=2) + "\n")
+
+
+def show_command(
+    name: Annotated[str, typer.Argument(help="A name from the list, or a file.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the manifest as data.")] = None,
+) -> None:
+    """Show a network's manifest, and its model card where it has one."""
+    import json
+
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from perception.files import write_text_atomic
+    from perception.models.weights import load_manifest
+
+    manifest = load_manifest(name)
+    console = Console()
+    console.print_json(json.dumps(manifest.as_dict()))
+    card = manifest.path.with_suffix(".md")
+    if card.is_file():
+        console.print(Markdown(card.read_text(encoding="utf-8")))
+    if json_file is not None:
+        write_text_atomic(json_file, json.dumps(manifest.as_dict(), indent=2) + "\n")
+
+
+def verify_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Names or files; all that ship when absent.")] = None,
+) -> None:
+    """Compare the files of networks with the SHA-256 of their manifests."""
+    from rich.console import Console
+
+    from perception.models.street_layout import ARCHITECTURE
+    from perception.models.weights import list_weights, load_manifest, verify
+
+    console = Console()
+    for manifest in [load_manifest(name) for name in names] if names else list_weights():
+        verify(manifest, ARCHITECTURE)
+        console.print(f"{manifest.name}: {manifest.path.name} is whole ({manifest.sha256[:12]})")

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.config import NetworkConfig
-from perception.errors import WeightsError
+from perception.errors import ConfigError, WeightsError
 from perception.kernels.network_heads import image_planes
 from perception.models.device import resolve_device
 from perception.models.street_fold import folded_arrays
@@ -90,6 +90,7 @@ class StreetNetwork:
             device: ``auto``, ``cpu`` or ``cuda[:N]``.
 
         Raises:
+            ConfigError: the backend cannot do what is asked of it.
             DeviceError: a GPU was asked for that is not there.
             WeightsError: the weights are missing, damaged or of another architecture.
         """
@@ -101,8 +102,7 @@ class StreetNetwork:
         self.object_ids = _ids(self.manifest, self.manifest.object_classes, OBJECT_CLASSES)
         self._reference_hw = (settings.input_height_px, settings.input_width_px)
         arrays = _arrays(self.manifest)
-        make = _onnx_forward if self.device == "cpu" else _torch_forward
-        self._forward: _Forward = make(self.manifest, arrays, self.device, settings.threads)
+        self._forward = _forward(settings, self.manifest, arrays, self.device)
         self._last: tuple[Frame, StreetOutput] | None = None
 
     @property
@@ -190,7 +190,20 @@ def _arrays(manifest: WeightsManifest) -> dict[str, Float32Array]:
     return arrays
 
 
-def _onnx_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str, threads: int) -> _Forward:
+def _forward(
+    settings: NetworkConfig, manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str
+) -> _Forward:
+    if settings.backend == "torch" or (settings.backend == "auto" and device != "cpu"):
+        return _torch_forward(settings, manifest, arrays, device)
+    for wanted, name in ((settings.precision == "bf16", 'precision = "bf16"'), (settings.compiled, "compiled = true")):
+        if wanted:
+            raise ConfigError(f'network.{name}: onnxruntime runs fp32 as it is; expected network.backend = "torch"')
+    if device != "cpu":
+        raise ConfigError(f'network.backend = "onnxruntime" runs on the CPU; expected --device cpu but got {device}')
+    return _onnx_forward(manifest, arrays, settings.threads)
+
+
+def _onnx_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], threads: int) -> _Forward:
     session = _session(manifest, arrays, threads, spins=False)
 
     def forward(image: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
@@ -240,17 +253,24 @@ def _session(
     return session
 
 
-def _torch_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str, threads: int) -> _Forward:
+def _torch_forward(
+    settings: NetworkConfig, manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str
+) -> _Forward:
     import torch
 
     from perception.models.street_deploy import DeployedStreet
 
     network = DeployedStreet.from_arrays(arrays, len(manifest.object_classes), len(manifest.semantic_classes))
     network = network.eval().to(device).to(memory_format=torch.channels_last)
+    run = torch.compile(network, dynamic=False) if settings.compiled else network
+    half = settings.precision == "bf16"
+    if device == "cpu" and settings.threads > 0:
+        torch.set_num_threads(settings.threads)
 
     def forward(image: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
-        with torch.inference_mode():
-            boxes, semantic, dense = network(torch.from_numpy(image).to(device))
-            return boxes.cpu().numpy(), semantic.cpu().numpy(), dense.cpu().numpy()
+        with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=half):
+            planes = torch.from_numpy(image).to(device).contiguous(memory_format=torch.channels_last)
+            boxes, semantic, dense = (part.float().cpu().numpy() for part in run(planes))
+        return boxes, semantic, dense
 
     return forward

@@ -17,7 +17,7 @@ from torchvision.ops import box_iou
 from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.config import NetworkConfig, load_config
 from perception.detection.network import NetworkDetector
-from perception.errors import DeviceError, WeightsError
+from perception.errors import ConfigError, DeviceError, WeightsError
 from perception.files import sha256_of
 from perception.models.device import resolve_device
 from perception.models.street import StreetNet
@@ -90,6 +90,22 @@ def test_the_folded_network_is_the_trained_one() -> None:
         found = deployed(image)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs[0], rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize(("precision", "share"), [("fp32", 2e-3), ("bf16", 0.1)])
+def test_torch_runs_the_same_network(network: StreetNetwork, precision: str, share: float) -> None:
+    settings = CONFIG.network.model_copy(update={"backend": "torch", "precision": precision})
+    frame = noise_frame(128, 416)
+    ours, theirs = network.infer(frame), StreetNetwork(settings, "cpu").infer(frame)
+    for head in ("boxes", "semantic_logits", "log_depth", "embedding"):
+        expected = getattr(ours, head)
+        np.testing.assert_allclose(getattr(theirs, head), expected, atol=share * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("change", [{"precision": "bf16"}, {"compiled": True}])
+def test_onnxruntime_refuses_what_only_torch_can(change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"expected network\.backend"):
+        StreetNetwork(CONFIG.network.model_copy(update=change), "cpu")
 
 
 def test_one_frame_costs_one_pass(network: StreetNetwork) -> None:
