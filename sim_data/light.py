@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sim_data.kernels.shade import LIGHT_SIZE
 from sim_data.scenario import Weather
 
-__all__ = ["Light", "draw_light"]
+__all__ = ["CLOUDS", "LIGHT_SIZE", "NIGHT", "SKY_RGB", "SUN_RGB", "WET", "Light", "draw_light"]
+
+# places in the light vector; the kernels know them too
+SUN_RGB, SKY_RGB, CLOUDS, WET, NIGHT = 3, 6, 19, 20, 21
+LIGHT_SIZE = 25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,7 +21,8 @@ class Light:
     """Light vector for the shading, and the exposure that suits it.
 
     Attributes:
-        vector: (25,) as ``sim_data.kernels.shade`` reads it.
+        vector: (25,) direction to the sun (3), colours of sun, zenith, horizon and ground (3 each), fog per metre and
+            its colour (3), clouds, wetness, night, headlights, offset of the clouds (2).
         sun: (3,) unit direction to the sun or moon, in the world.
         exposure: gain before the tone curve.
     """
@@ -65,16 +69,16 @@ def draw_light(weather: Weather, rng: np.random.Generator) -> Light:
     exposure *= 1.0 + 0.35 * gloom
     vector = np.zeros(LIGHT_SIZE)
     vector[0:3] = sun
-    vector[3:6] = sun_rgb
-    vector[6:9] = sky_rgb * 0.9
+    vector[SUN_RGB : SUN_RGB + 3] = sun_rgb
+    vector[SKY_RGB : SKY_RGB + 3] = sky_rgb * 0.9
     vector[9:12] = horizon
     vector[12:15] = 0.18 * (sun_rgb * np.sin(elevation) * 0.7 + sky_rgb)
     # visibility is where contrast falls to 5 %
     vector[15] = 3.0 / weather.fog_visibility_m
     vector[16:19] = 0.55 * horizon + 0.45 * sky_rgb
-    vector[19] = cloudy * (1 - 0.6 * gloom)
-    vector[20] = weather.rain
-    vector[21] = night
+    vector[CLOUDS] = cloudy * (1 - 0.6 * gloom)
+    vector[WET] = weather.rain
+    vector[NIGHT] = night
     vector[22] = 1.0 if night > 0.5 else 0.0
     vector[23:25] = rng.uniform(0, 1, 2)
     return Light(vector, sun, exposure * float(rng.uniform(0.9, 1.12)))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim_data.kernels.raster import FLAG_MASKED, FLAG_TWO_SIDED
-from sim_data.kernels.shade import MATERIALS
+from sim_data.materials import MATERIALS
 
 __all__ = ["Mesh", "MeshBuilder", "MeshLibrary", "affine_attributes"]
 

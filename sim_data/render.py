@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from perception.geometry import SE3, PinholeCamera
 from sim_data.kernels.raster import SETUP_COLUMNS, rasterise, setup_triangles
-from sim_data.kernels.shade import shade
 from sim_data.light import Light
 from sim_data.mesh import MeshLibrary
+from sim_data.shading import Placed, Shading, View, tiles
 from sim_data.textures import make_masks, make_textures
 from sim_data.vehicles import car_table
 
@@ -30,6 +30,7 @@ _FAR_TEXELS, _FAR_M = 1536, 460.0
 _MOVING_TEXELS, _MOVING_M = 1024, 90.0
 _ANCHOR_M = 24.0
 _SUN_FAR_M = 3000.0
+_SKY_ID = 10
 
 
 @dataclass(slots=True, eq=False)
@@ -82,25 +83,6 @@ class VisibleTriangles:
         )
 
 
-@dataclass(slots=True, eq=False)
-class View:
-    """What falls through an ideal pinhole, before a lens bends it and a sensor measures it.
-
-    Attributes:
-        light: (H, W, 3) f32 linear light.
-        depth_m: (H, W) f32 along the camera's axis, NaN in the sky.
-        semantic: (H, W) u8 into ``SEMANTIC_CLASSES``.
-        instance: (H, W) i32, 0 for stuff.
-        flow_px: (H, W, 2) f32 to the next frame, NaN where the point goes behind the camera.
-    """
-
-    light: npt.NDArray[np.float32]
-    depth_m: npt.NDArray[np.float32]
-    semantic: npt.NDArray[np.uint8]
-    instance: npt.NDArray[np.int32]
-    flow_px: npt.NDArray[np.float32]
-
-
 def _bands(rows: int, count: int) -> list[tuple[int, int]]:
     edges = np.linspace(0, rows, count + 1).round().astype(int)
     return [(int(a), int(b)) for a, b in itertools.pairwise(edges) if b > a]
@@ -116,9 +98,10 @@ class Renderer:
         self.library = library
         self.light = light
         self.lamps = lamps
-        self.textures, self.masks, self.grain = _images(seed)
-        self.paints = np.ascontiguousarray(np.stack(paints))
-        self.cars = np.ascontiguousarray(car_table())
+        texels, self.masks, self.grain = _images(seed)
+        self.shading = Shading(
+            library, np.ascontiguousarray(np.stack(paints)), np.ascontiguousarray(car_table()), light.vector, texels
+        )
         self.coarse = np.arange(len(library.meshes))
         for fine, rough in coarse.items():
             self.coarse[fine] = rough
@@ -137,14 +120,17 @@ class Renderer:
         if self.pool is not None:
             self.pool.shutdown()
 
+    def by_tiles(self, work: Callable[[tuple[int, int]], object], rows: list[tuple[int, int]]) -> None:
+        """Calls ``work`` with each span of rows, on all threads."""
+        if self.pool is None:
+            for span in rows:
+                work(span)
+        else:
+            list(self.pool.map(work, rows))
+
     def by_bands(self, work: Callable[[tuple[int, int]], object], rows: int) -> None:
         """Calls ``work`` with bands of rows, on all threads."""
-        bands = _bands(rows, self.bands)
-        if self.pool is None:
-            for band in bands:
-                work(band)
-        else:
-            list(self.pool.map(work, bands))
+        self.by_tiles(work, _bands(rows, self.bands))
 
     def _sun_axes(self) -> None:
         towards = -self.light.sun
@@ -308,34 +294,21 @@ class Renderer:
         next_linear = next_R.T @ (scene.next_rotation[rows] * scene.scale[rows][:, None, None])
         next_offset = (scene.next_position[rows] - next_world_SE3_cam.translation) @ next_R
         inverses = linear.transpose(0, 2, 1) / (scene.scale[rows] ** 2)[:, None, None]
-        placed = tuple(
-            np.ascontiguousarray(part)
-            for part in (
-                linear, offset, inverses, cam_R_world @ scene.rotation[rows], scene.looks[rows], next_linear,
-                next_offset,
-                scene.semantic[rows], scene.instance[rows],
-            )
+        moved = next_linear @ inverses
+        motions = np.zeros((len(rows) + 1, 3, 4))
+        motions[:-1, :, :3] = moved
+        motions[:-1, :, 3] = next_offset - np.einsum("nij,nj->ni", moved, offset)
+        motions[-1, :, :3] = next_R.T @ world_SE3_cam.rotation
+        placed = Placed(
+            lens, np.column_stack([world_SE3_cam.rotation, world_SE3_cam.translation]), view.ids, view.planes,
+            view.sources, np.ascontiguousarray(inverses), np.ascontiguousarray(offset), scene.rotation[rows],
+            scene.looks[rows], motions.reshape(-1, 12), np.append(scene.semantic[rows], np.uint8(_SKY_ID)),
+            np.append(scene.instance[rows], np.int32(0)),
+            (self._near.nearness, self._moving.nearness, self._far.nearness, self.shadow_view),
+            self._contact(focus, footprints), self._lamps_near(world_SE3_cam.translation, extra_lamps),
         )  # fmt: skip
-        camera_world = np.column_stack([world_SE3_cam.rotation, world_SE3_cam.translation])
-        seen = View(
-            np.empty((height, width, 3), np.float32), np.empty((height, width), np.float32),
-            np.empty((height, width), np.uint8), np.empty((height, width), np.int32),
-            np.empty((height, width, 2), np.float32),
-        )  # fmt: skip
-        contact = self._contact(focus, footprints)
-        lamps = self._lamps_near(world_SE3_cam.translation, extra_lamps)
-        sky_flow = np.ascontiguousarray(next_R.T @ world_SE3_cam.rotation)
-
-        def work(band: tuple[int, int]) -> None:
-            shade(
-                band, lens, camera_world, sky_flow, (view.ids, view.planes, view.sources),
-                (self.library.attributes, self.library.materials, self.library.pars), placed,
-                (self.textures, self.paints, self.cars), self.light.vector,
-                (self._near.nearness, self._moving.nearness, self._far.nearness, self.shadow_view), contact, lamps,
-                (seen.light, seen.depth_m, seen.semantic, seen.instance, seen.flow_px),
-            )  # fmt: skip
-
-        self.by_bands(work, height)
+        seen = View.empty(height, width)
+        self.by_tiles(lambda tile: self.shading.fill(placed, tile, seen), tiles(height, width))
         return seen
 
     def _lamps_near(self, place: Array, extra: Array) -> Array:
@@ -348,7 +321,7 @@ class Renderer:
 
 
 @lru_cache(maxsize=2)
-def _images(seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+def _images(seed: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     """Textures, masks and noise of a seed."""
     rng = np.random.default_rng([seed, 7])
     return make_textures(rng), make_masks(rng), rng.standard_normal((256, 256, 3)).astype(np.float32)

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from sim_data.kernels.texture import TEXTURE_SIZE, pack_texture
+
 __all__ = ["MASK_LAYERS", "make_masks", "make_textures"]
 
-_SIZE = 256
+_SIZE = TEXTURE_SIZE
 _MASK_SIZE = 256
 MASK_LAYERS = {"leaves": 0, "needles": 1, "railing": 2, "twigs": 3}
 Float = npt.NDArray[np.float64]
@@ -73,8 +75,8 @@ def _cobbles(rng: np.random.Generator) -> Float:
     return np.asarray((0.15 + 0.75 * gap * tones[nearest]).reshape(_SIZE, _SIZE))
 
 
-def make_textures(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """(11, N) u8: each row one texture of 256 x 256 and its eight halvings, in the order the shading code names."""
+def make_textures(rng: np.random.Generator) -> npt.NDArray[np.int32]:
+    """All of ``sim_data.materials.TEXTURES`` with their halvings, as ``sim_data.kernels.texture`` reads them."""
     fine = rng.standard_normal((_SIZE, _SIZE))
     grain = np.clip(0.5 + 0.16 * fine + 0.10 * np.where(rng.uniform(size=fine.shape) > 0.93, 2.5, 0.0), 0, 1)
     grain = grain * 0.75 + 0.25 * _spectral(rng, 0.6)
@@ -98,17 +100,7 @@ def make_textures(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         bark,
         _spectral(rng, 1.75, 1.0),
     ]
-    rows = []
-    for layer in layers:
-        level = np.asarray(layer, np.float32)
-        parts = []
-        while True:
-            parts.append(np.clip(np.rint(level * 255), 0, 255).astype(np.uint8).ravel())
-            if len(level) == 1:
-                break
-            level = 0.25 * (level[::2, ::2] + level[1::2, ::2] + level[::2, 1::2] + level[1::2, 1::2])
-        rows.append(np.concatenate(parts))
-    return np.ascontiguousarray(np.stack(rows))
+    return np.concatenate([pack_texture(layer) for layer in layers])
 
 
 def make_masks(rng: np.random.Generator) -> npt.NDArray[np.uint8]:

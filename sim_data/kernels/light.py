@@ -1,0 +1,318 @@
+"""Light on fragments: sun through shadow maps, sky, lamps, mirrored surroundings and the air between."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from sim_data.kernels.simd import part, vector_kernel
+
+__all__ = ["MIRROR_SIZE", "add_lamp", "daylight", "finish", "finish_glossy"]
+
+Column = npt.NDArray[np.float32]
+MIRROR_SIZE = 256
+# indices into the light vector
+_SUN_RGB, _SKY_RGB, _GROUND_RGB, _FOG, _FOG_RGB = 3, 6, 12, 15, 16
+
+
+@part
+def _fall(x):  # type: ignore[no-untyped-def]
+    """exp(-x) for x >= 0."""
+    scaled = min(x * 1.4426950408889634, 120.0)
+    whole = np.floor(scaled)
+    rest = (whole - scaled) * 0.6931471805599453
+    power = 1.0 + rest * (1.0 + rest * (0.5 + rest * (0.16666666 + rest * (0.041666666 + rest * 0.008333333))))
+    return power * np.float64(np.int32((np.int32(127) - np.int32(whole)) << np.int32(23)).view(np.float32))
+
+
+@part
+def _lit(shadow, x, y, near):  # type: ignore[no-untyped-def]
+    """Share of light at map position x, y (texels): bilinear over four depth comparisons. Outside there is light."""
+    limit_x, limit_y = shadow.shape[1] - 2.0, shadow.shape[0] - 2.0
+    within = (x >= 0.0) & (y >= 0.0) & (x < limit_x + 1.0) & (y < limit_y + 1.0)
+    x0, y0 = min(max(np.floor(x), 0.0), limit_x), min(max(np.floor(y), 0.0), limit_y)
+    dx, dy = x - x0, y - y0
+    column, row = np.uint32(np.int32(x0)), np.uint32(np.int32(y0))
+    right, below = np.uint32(column + 1), np.uint32(row + 1)
+    a = 1.0 if shadow[row, column] <= near else 0.0
+    b = 1.0 if shadow[row, right] <= near else 0.0
+    c = 1.0 if shadow[below, column] <= near else 0.0
+    d = 1.0 if shadow[below, right] <= near else 0.0
+    top = a + (b - a) * dx
+    return top + (c + (d - c) * dx - top) * dy if within else 1.0
+
+
+@vector_kernel(
+    "void(int64, int64, boolean, float64[::1], float32[:,::1], float32[:,::1], float32[:,::1], float64[:,::1], "
+    "float32[:,::1], float64[::1], int32[::1], float32[:,::1], float32[::1], float32[::1], float32[::1], float32[::1], "
+    "float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1])"
+)
+def _daylight(  # type: ignore[no-untyped-def]
+    start, stop, leaves, light, near, moving, far, view, contact, contact_view, slots, looks, depth, nx, ny, nz,
+    wx, wy, wz, lit, red, green, blue,
+):  # fmt: skip
+    sx, sy, sz = light[0], light[1], light[2]
+    sun_r, sun_g, sun_b = light[_SUN_RGB], light[_SUN_RGB + 1], light[_SUN_RGB + 2]
+    shining = sun_r + sun_g > 0.01
+    # the whole hemisphere is greyer than the zenith
+    grey = 0.18 * (light[_SKY_RGB] + light[_SKY_RGB + 1] + light[_SKY_RGB + 2])
+    sky_r, sky_g, sky_b = (
+        grey + 0.46 * light[_SKY_RGB],
+        grey + 0.46 * light[_SKY_RGB + 1],
+        grey + 0.46 * light[_SKY_RGB + 2],
+    )
+    ground_r, ground_g, ground_b = light[_GROUND_RGB], light[_GROUND_RGB + 1], light[_GROUND_RGB + 2]
+    v00, v01, v02 = view[0, 0], view[0, 1], view[0, 2]
+    v10, v11, v12 = view[1, 0], view[1, 1], view[1, 2]
+    v20, v21, v22, v23 = view[2, 0], view[2, 1], view[2, 2], view[2, 3]
+    near_k, near_x, near_y = view[3, 0], view[3, 1], view[3, 2]
+    far_k, far_x, far_y = view[4, 0], view[4, 1], view[4, 2]
+    move_k, move_x, move_y = view[5, 0], view[5, 1], view[5, 2]
+    contact_x, contact_y, contact_k = contact_view[0], contact_view[1], contact_view[2]
+    wide, tall = np.float64(contact.shape[1]), np.float64(contact.shape[0])
+    border = near.shape[0] - 2.0
+    for i in range(start, stop):
+        a, b, c = np.float64(nx[i]), np.float64(ny[i]), np.float64(nz[i])
+        x, y, z = np.float64(wx[i]), np.float64(wy[i]), np.float64(wz[i])
+        cosine = a * sx + b * sy + c * sz
+        if leaves:  # light shines through, and a leaf must not shade itself
+            cosine = 0.30 + (0.55 if cosine > 0.0 else 0.25) * cosine
+            ox, oy, oz = x + sx * 0.35, y + sy * 0.35, z + sz * 0.35
+        else:
+            lift = 0.03 + 0.0006 * depth[i]
+            ox, oy, oz = x + a * lift, y + b * lift, z + c * lift
+        cosine = max(cosine, 0.0) if shining else 0.0
+        across = v00 * ox + v01 * oy + v02 * oz
+        along = v10 * ox + v11 * oy + v12 * oz
+        level = 1.0e4 - (v20 * ox + v21 * oy + v22 * oz + v23)
+        p, q = across * near_k + near_x, along * near_k + near_y
+        fine = _lit(near, p, q, level + 0.02)
+        coarse = _lit(far, across * far_k + far_x, along * far_k + far_y, level + 0.35)
+        share = fine if (p > 1.0) & (q > 1.0) & (p < border) & (q < border) else coarse
+        share = min(share, _lit(moving, across * move_k + move_x, along * move_k + move_y, level + 0.02))
+        share = share if cosine > 0.0 else 0.0
+        open_sky = 0.5 + 0.5 * c
+        if leaves:
+            open_sky = (0.35 + 0.4 * open_sky) * looks[np.uint32(slots[i]), 0]
+        else:  # less light beside and beneath vehicles
+            column, row = (x - contact_x) * contact_k, (y - contact_y) * contact_k
+            known = (column >= 0.0) & (row >= 0.0) & (column < wide) & (row < tall) & (z < 0.4)
+            column, row = min(max(column, 0.0), wide - 1.0), min(max(row, 0.0), tall - 1.0)
+            dark = contact[np.uint32(np.int32(row)), np.uint32(np.int32(column))] * max(0.0, 1.0 - z * 2.5)
+            open_sky *= 1.0 - dark if known else 1.0
+        below = 0.5 - 0.5 * c
+        direct = share * cosine
+        lit[i] = share
+        red[i] = sun_r * direct + sky_r * open_sky + ground_r * below
+        green[i] = sun_g * direct + sky_g * open_sky + ground_g * below
+        blue[i] = sun_b * direct + sky_b * open_sky + ground_b * below
+
+
+def daylight(
+    span: tuple[int, int],
+    leaves: bool,
+    light: npt.NDArray[np.float64],
+    shadows: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float64]],
+    contact: tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]],
+    slots: npt.NDArray[np.int32],
+    looks: npt.NDArray[np.float32],
+    places: tuple[Column, ...],
+    out: tuple[Column, Column, Column, Column],
+) -> None:
+    """Light that falls on fragments from sun, sky and ground.
+
+    Args:
+        span: fragments.
+        leaves: whether they are leaves.
+        light: the light vector.
+        shadows: near, moving and far shadow maps and the (6, 4) view of them.
+        contact: (h, w) darkening beside vehicles, and x, y, cells per metre.
+        slots: (N,) rows of ``looks``, whose first column tells leaves how open the crown is there.
+        looks: as above.
+        places: depth (m), unit normal (3) and position (3, m) in the world.
+        out: written: share of sunlight 0 ... 1; red, green and blue light.
+    """
+    _daylight(span[0], span[1], leaves, light, *shadows, *contact, slots, looks, *places, *out)
+
+
+@vector_kernel(
+    "void(int64, int64, boolean, float64[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], "
+    "float32[::1], float32[::1], float32[::1], float32[::1])"
+)
+def _add_lamp(start, stop, leaves, lamp, nx, ny, nz, wx, wy, wz, red, green, blue):  # type: ignore[no-untyped-def]
+    headlight = lamp[7] > 0.5
+    x, y, z, r, g, b, reach = lamp[0], lamp[1], lamp[2], lamp[3], lamp[4], lamp[5], lamp[6]
+    ahead_x, ahead_y = lamp[8], lamp[9]
+    # counted from 0, or LLVM takes the sums for dependent on one another
+    nx, ny, nz, wx, wy, wz = (
+        nx[start:stop], ny[start:stop], nz[start:stop], wx[start:stop], wy[start:stop], wz[start:stop],
+    )  # fmt: skip
+    red, green, blue = red[start:stop], green[start:stop], blue[start:stop]
+    for i in range(stop - start):
+        ex, ey, ez = x - wx[i], y - wy[i], z - wz[i]
+        square = ex * ex + ey * ey + ez * ez + 0.3
+        inverse = 1.0 / np.sqrt(square)
+        aim = (nx[i] * ex + ny[i] * ey + nz[i] * ez) * inverse
+        aim = 0.4 + 0.4 * aim if leaves else aim
+        if headlight:  # brightest straight ahead and just below the horizon
+            ahead = max(0.0, (-(ahead_x * ex + ahead_y * ey) * inverse - 0.80) * 5.0)
+            cone = ahead * ahead * min(1.0, max(0.04, ez * inverse * 16.0 + 1.0))
+        else:
+            cone = min(1.0, max(0.0, ez * inverse * 1.6 - 0.1))
+        power = max(aim, 0.0) * cone * inverse * inverse * max(0.0, 1.0 - square * inverse / reach)
+        red[i] += r * power
+        green[i] += g * power
+        blue[i] += b * power
+
+
+def add_lamp(
+    span: tuple[int, int],
+    leaves: bool,
+    lamp: npt.NDArray[np.float64],
+    places: tuple[Column, ...],
+    light: tuple[Column, Column, Column],
+) -> None:
+    """Adds one lamp's light.
+
+    Args:
+        span: fragments.
+        leaves: whether they are leaves.
+        lamp: (10,) position (m), colour, reach (m), 1 for a headlight, its direction on the ground.
+        places: unit normal (3) and position (3, m) in the world.
+        light: red, green, blue, added to.
+    """
+    _add_lamp(span[0], span[1], leaves, lamp, *places, *light)
+
+
+@vector_kernel(
+    "void(int64, int64, float64[::1], float64[:,::1], float32[::1], float32[::1], float32[::1], float32[::1], "
+    "float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1])"
+)
+def _finish(  # type: ignore[no-untyped-def]
+    start, stop, light, camera_world, wx, wy, wz, light_r, light_g, light_b, red, green, blue, out_r, out_g, out_b
+):
+    fog, fog_r, fog_g, fog_b = light[_FOG], light[_FOG_RGB], light[_FOG_RGB + 1], light[_FOG_RGB + 2]
+    cx, cy, cz = camera_world[0, 3], camera_world[1, 3], camera_world[2, 3]
+    for i in range(start, stop):
+        x, y, z = wx[i] - cx, wy[i] - cy, wz[i] - cz
+        clear = _fall(fog * np.sqrt(x * x + y * y + z * z))
+        out_r[i] = red[i] * light_r[i] * clear + fog_r * (1.0 - clear)
+        out_g[i] = green[i] * light_g[i] * clear + fog_g * (1.0 - clear)
+        out_b[i] = blue[i] * light_b[i] * clear + fog_b * (1.0 - clear)
+
+
+def finish(
+    span: tuple[int, int],
+    light: npt.NDArray[np.float64],
+    camera_world: npt.NDArray[np.float64],
+    places: tuple[Column, Column, Column],
+    falling: tuple[Column, Column, Column],
+    colours: tuple[Column, Column, Column],
+    out: tuple[Column, Column, Column],
+) -> None:
+    """What matt fragments send to the camera.
+
+    Args:
+        span: fragments.
+        light: the light vector.
+        camera_world: (3, 4) camera points to the world.
+        places: position in the world, m.
+        falling: red, green, blue light.
+        colours: albedo.
+        out: written: red, green, blue.
+    """
+    _finish(span[0], span[1], light, camera_world, *places, *falling, *colours, *out)
+
+
+@vector_kernel(
+    "void(int64, int64, boolean, float64[::1], float64[:,::1], float32[:,::1], float32[::1], float32[::1], "
+    "float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], "
+    "float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], "
+    "float32[::1], float32[::1], float32[::1])"
+)
+def _finish_glossy(  # type: ignore[no-untyped-def]
+    start, stop, polished, light, camera_world, mirrored, nx, ny, nz, wx, wy, wz, lit, light_r, light_g, light_b,
+    red, green, blue, gloss, mirror, glow_r, glow_g, glow_b, out_r, out_g, out_b,
+):  # fmt: skip
+    fog, fog_r, fog_g, fog_b = light[_FOG], light[_FOG_RGB], light[_FOG_RGB + 1], light[_FOG_RGB + 2]
+    cx, cy, cz = camera_world[0, 3], camera_world[1, 3], camera_world[2, 3]
+    sx, sy, sz = light[0], light[1], light[2]
+    sun_r, sun_g, sun_b = 0.5 * light[_SUN_RGB], 0.5 * light[_SUN_RGB + 1], 0.5 * light[_SUN_RGB + 2]
+    street_r = 0.16 * (0.7 * light[_SKY_RGB] + 0.30 * light[_SUN_RGB])
+    street_g = 0.16 * (0.7 * light[_SKY_RGB + 1] + 0.30 * light[_SUN_RGB + 1])
+    street_b = 0.16 * (0.7 * light[_SKY_RGB + 2] + 0.30 * light[_SUN_RGB + 2])
+    spark = 6.0 if polished else 0.0
+    for i in range(start, stop):
+        x, y, z = wx[i] - cx, wy[i] - cy, wz[i] - cz
+        distance = np.sqrt(x * x + y * y + z * z)
+        inverse = 1.0 / distance
+        a, b, c = np.float64(nx[i]), np.float64(ny[i]), np.float64(nz[i])
+        facing = -(a * x + b * y + c * z) * inverse
+        rx, ry, rz = x * inverse + 2 * facing * a, y * inverse + 2 * facing * b, z * inverse + 2 * facing * c
+        shiny = np.float64(gloss[i])
+        # Schlick's reflectance for a coat or pane of index 1.5
+        side = max(0.0, 1.0 - abs(facing))
+        square = side * side
+        fresnel = 0.04 + 0.96 * square * square * side
+        amount = min(shiny * (fresnel * (1.0 + 0.7 * mirror[i]) + 0.02), 1.0)
+        # the upper half of an octahedron, unfolded to a square
+        scale = 0.5 * (MIRROR_SIZE - 1) / (abs(rx) + abs(ry) + max(rz, 0.0) + 1e-9)
+        u, v = (rx + ry) * scale + 0.5 * (MIRROR_SIZE - 1), (rx - ry) * scale + 0.5 * (MIRROR_SIZE - 1)
+        column = np.floor(min(max(u, 0.0), MIRROR_SIZE - 1.001))
+        row = np.floor(min(max(v, 0.0), MIRROR_SIZE - 1.001))
+        u, v = u - column, v - row
+        place = np.uint32(np.int32(row) * np.int32(MIRROR_SIZE) + np.int32(column))
+        right, below = np.uint32(place + 1), np.uint32(place + MIRROR_SIZE)
+        corner = np.uint32(below + 1)
+        w0, w1, w2, w3 = (1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v
+        r = mirrored[0, place] * w0 + mirrored[0, right] * w1 + mirrored[0, below] * w2 + mirrored[0, corner] * w3
+        g = mirrored[1, place] * w0 + mirrored[1, right] * w1 + mirrored[1, below] * w2 + mirrored[1, corner] * w3
+        b = mirrored[2, place] * w0 + mirrored[2, right] * w1 + mirrored[2, below] * w2 + mirrored[2, corner] * w3
+        r = r if rz > 0.0 else street_r
+        g = g if rz > 0.0 else street_g
+        b = b if rz > 0.0 else street_b
+        # highlights: powers 60 and 600 of the cosine
+        shine = max(0.0, rx * sx + ry * sy + rz * sz)
+        p4 = shine * shine * shine * shine
+        p8 = p4 * p4
+        p16 = p8 * p8
+        p32 = p16 * p16
+        p64 = p32 * p32
+        p128 = p64 * p64
+        p512 = p128 * p128 * p128 * p128
+        sparkle = lit[i] * (0.9 * p32 * p16 * p8 * p4 + spark * p512 * p64 * p16 * p8) * shiny
+        clear = _fall(fog * distance)
+        r = red[i] * light_r[i] * (1 - amount) + r * amount + sun_r * sparkle + glow_r[i]
+        g = green[i] * light_g[i] * (1 - amount) + g * amount + sun_g * sparkle + glow_g[i]
+        b = blue[i] * light_b[i] * (1 - amount) + b * amount + sun_b * sparkle + glow_b[i]
+        out_r[i] = r * clear + fog_r * (1.0 - clear)
+        out_g[i] = g * clear + fog_g * (1.0 - clear)
+        out_b[i] = b * clear + fog_b * (1.0 - clear)
+
+
+def finish_glossy(
+    span: tuple[int, int],
+    polished: bool,
+    light: npt.NDArray[np.float64],
+    camera_world: npt.NDArray[np.float64],
+    mirrored: npt.NDArray[np.float32],
+    places: tuple[Column, ...],
+    falling: tuple[Column, Column, Column, Column],
+    colours: tuple[Column, ...],
+    out: tuple[Column, Column, Column],
+) -> None:
+    """What fragments that mirror or shine send to the camera.
+
+    Args:
+        span: fragments.
+        polished: whether highlights have a sharp core.
+        light: the light vector.
+        camera_world: (3, 4) camera points to the world.
+        mirrored: (3, ``MIRROR_SIZE`` squared) surroundings above the horizon: direction (x, y, z) lies in column
+            ((x + y) / n + 1) / 2 and row ((x - y) / n + 1) / 2 of the map's last index, with n = abs(x) + abs(y) + z.
+        places: unit normal (3) and position (3, m) in the world.
+        falling: share of sunlight; red, green, blue light.
+        colours: albedo (3), gloss, mirror, emission (3).
+        out: written: red, green, blue.
+    """
+    _finish_glossy(span[0], span[1], polished, light, camera_world, mirrored, *places, *falling, *colours, *out)
