@@ -12,7 +12,7 @@ from perception.errors import PerceptionError
 __all__ = ["build_app", "main"]
 
 # each module has register(app), which declares its verb and imports nothing heavy before the verb runs
-_VERB_MODULES: tuple[str, ...] = ("replay", "info", "track", "weights", "export", "sim", "eval")
+_VERB_MODULES: tuple[str, ...] = ("replay", "info", "track", "weights", "export", "train", "sim", "eval")
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130

@@ -16,13 +16,13 @@ from perception.training.labelled_image import (
     FileImages,
     JsonNode,
     LabelledImage,
-    empty_boxes,
     known_objects,
     read_class_ids,
     read_json,
     read_rgb,
 )
-from perception.training.teacher import LabelledBoxes, merge_riders
+from perception.training.labels import LabelledBoxes
+from perception.training.teacher import merge_riders
 
 __all__ = ["bdd100k"]
 
@@ -91,7 +91,7 @@ def _image(item: _Item) -> LabelledImage:
         if wrong.size:
             raise InputFormatError(f"{item.mask}: expected training ids 0 ... 18 or 255 but found {int(wrong[0])}")
         semantic = ids.astype(np.uint8)
-    boxes = empty_boxes() if item.frame is None else _boxes(item.frame)
+    boxes = LabelledBoxes.empty() if item.frame is None else _boxes(item.frame)
     known = _KNOWN if item.frame is not None else np.zeros(len(OBJECT_CLASSES), bool)
     return LabelledImage(f"bdd100k/{item.image.stem}", image, boxes, known, semantic)
 

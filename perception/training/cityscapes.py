@@ -23,7 +23,7 @@ from perception.training.labelled_image import (
     read_json,
     read_rgb,
 )
-from perception.training.teacher import LabelledBoxes
+from perception.training.labels import LabelledBoxes
 
 __all__ = ["cityscapes", "cityscapes_image"]
 

@@ -14,7 +14,7 @@ from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES, SEMANTIC_OF_OBJ
 from perception.errors import ConfigError, InputFormatError
 from perception.kernels.masks import rle_decode
 from perception.training.labelled_image import FileImages, JsonNode, LabelledImage, read_json, read_rgb
-from perception.training.teacher import LabelledBoxes
+from perception.training.labels import LabelledBoxes
 
 __all__ = ["IGNORED", "coco", "run_lengths_of_text"]
 

@@ -20,10 +20,13 @@ from perception.errors import DriveError, InputFormatError
 from perception.geometry import PinholeCamera
 from perception.kernels.boxes import iou_matrix
 from perception.training.labels import NOT_A_THING, SOLID_COLUMNS, LabelledBoxes, Sample
-from perception.training.teacher import YoloxTeacher
+from perception.training.teacher import BoxTeacher
 from perception.types import Frame
 
-__all__ = ["camvid_samples", "drive_samples", "kitti_object_samples", "read_image", "unlabelled_samples"]
+__all__ = [
+    "camvid_samples", "drive_samples", "kitti_object_samples", "read_image", "semantic_from_boxes",
+    "unlabelled_samples",
+]  # fmt: skip
 
 _THING_OF_OBJECT = {
     "car": "car", "van": "car", "truck": "car", "bus": "car", "pedestrian": "pedestrian", "cyclist": "bicyclist",
@@ -48,7 +51,7 @@ def read_image(file: Path) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
-def camvid_samples(root: Path, split: str, teacher: YoloxTeacher | None) -> Iterator[Sample]:
+def camvid_samples(root: Path, split: str, teacher: BoxTeacher | None) -> Iterator[Sample]:
     """CamVid in the form published with SegNet: ``<split>/NAME.jpg`` and ``<split>annot/NAME.png``.
 
     Signs and cyclists come from the drawn pixels, everything else from the teacher.
@@ -71,7 +74,7 @@ def camvid_samples(root: Path, split: str, teacher: YoloxTeacher | None) -> Iter
 
 
 def kitti_object_samples(
-    root: Path, teacher: YoloxTeacher | None, hold_out_every: int, held_out: bool
+    root: Path, teacher: BoxTeacher | None, hold_out_every: int, held_out: bool
 ) -> Iterator[Sample]:
     """KITTI object frames with their labels; classes that KITTI does not label come from the teacher.
 
@@ -97,7 +100,7 @@ def kitti_object_samples(
         yield Sample(
             f"kitti_object/{frame.name}",
             image,
-            _semantic_from_boxes(image, boxes),
+            semantic_from_boxes(image, boxes),
             "boxes",
             boxes,
             known,
@@ -108,7 +111,7 @@ def kitti_object_samples(
     drive.close()
 
 
-def drive_samples(path: Path, name: str, teacher: YoloxTeacher, network_width_px: int) -> Iterator[Sample]:
+def drive_samples(path: Path, name: str, teacher: BoxTeacher, network_width_px: int) -> Iterator[Sample]:
     """A recorded drive without labels, frame by frame; boxes come from the teacher, depth from the lidar.
 
     Objects keep their identity as long as their boxes of two frames overlap.
@@ -122,7 +125,7 @@ def drive_samples(path: Path, name: str, teacher: YoloxTeacher, network_width_px
         boxes = teacher.label(image, (832, 1248), tiles=3)
         boxes, following = _linked(boxes, before, following)
         before = boxes
-        semantic = _semantic_from_boxes(image, boxes)
+        semantic = semantic_from_boxes(image, boxes)
         scale = network_width_px / image.shape[1]
         source = f"{name}/{frame.name}"
         yield Sample(source, image, semantic, "boxes", boxes, known, scale, None, *_depth(frame))
@@ -166,7 +169,7 @@ def _linked(boxes: LabelledBoxes, before: LabelledBoxes, following: int) -> tupl
 
 
 def unlabelled_samples(
-    folder: Path, name: str, teacher: YoloxTeacher, width_px: int, network_width_px: int, every: int = 1
+    folder: Path, name: str, teacher: BoxTeacher, width_px: int, network_width_px: int, every: int = 1
 ) -> Iterator[Sample]:
     """Images without any label, reduced to ``width_px`` wide; boxes come from the teacher."""
     known = np.array([name not in ("traffic_sign", "van") for name in OBJECT_CLASSES])
@@ -177,7 +180,7 @@ def unlabelled_samples(
         if scale < 1:
             image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             boxes = boxes.scaled(scale)
-        semantic = _semantic_from_boxes(image, boxes)
+        semantic = semantic_from_boxes(image, boxes)
         yield Sample(f"{name}/{file.stem}", image, semantic, "boxes", boxes, known, network_width_px / image.shape[1])
 
 
@@ -190,6 +193,8 @@ def _images(folder: Path) -> list[Path]:
 
 def _kitti_boxes(file: Path, camera: PinholeCamera | None) -> tuple[LabelledBoxes, npt.NDArray[np.bool_]]:
     rows, class_ids = [], []
+    if not file.is_file():
+        raise InputFormatError(f"{file}: expected KITTI labels of the frame, but the file is missing")
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         fields = line.split()
         try:
@@ -217,7 +222,7 @@ def _kitti_boxes(file: Path, camera: PinholeCamera | None) -> tuple[LabelledBoxe
     return boxes, (label[:, 0] > _MODERATE_TRUNCATION) | (label[:, 1] > _MODERATE_OCCLUSION)
 
 
-def _semantic_from_boxes(image: npt.NDArray[np.uint8], boxes: LabelledBoxes) -> npt.NDArray[np.uint8]:
+def semantic_from_boxes(image: npt.NDArray[np.uint8], boxes: LabelledBoxes) -> npt.NDArray[np.uint8]:
     """What boxes say of pixels: no thing outside all of them, the thing itself in the core of a box nobody overlaps."""
     semantic = np.full(image.shape[:2], NOT_A_THING, np.uint8)
     order = np.argsort(boxes.boxes_xyxy[:, 3], kind="stable")

