@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import multiprocessing
@@ -13,6 +14,7 @@ from typing import Any
 from perception.errors import ConfigError, OutputError
 from perception.files import write_text_atomic
 from sim_data.kitti_writer import KittiWriter, drive_folder
+from sim_data.optics import Optics
 from sim_data.rigs import load_rig
 from sim_data.scenario import load_scenario
 from sim_data.simulation import Simulation
@@ -26,7 +28,7 @@ def generate(
     scenario: str | Path,
     seed: int,
     frames: int,
-    rig: str,
+    rig: str | Path,
     out: Path,
     *,
     jobs: int = 1,
@@ -40,7 +42,7 @@ def generate(
         scenario: name of a scenario or path of its TOML file.
         seed: everything random comes from it; the same seed gives the same bytes, whatever ``jobs``.
         frames: how many.
-        rig: name of a preset.
+        rig: name of a preset, or path of a TOML file.
         out: folder that gets ``DATE/DATE_drive_NNNN_sync``.
         jobs: processes.
         resume: go on with a partial drive of the same settings.
@@ -54,15 +56,20 @@ def generate(
         ConfigError: an unknown scenario or rig or an impossible number, before anything is written.
         OutputError: the folder holds another drive, or cannot be written.
     """
-    load_scenario(scenario)
-    load_rig(rig)
+    loaded, placed = load_scenario(scenario), load_rig(rig)
     for name, value, least in (("frames", frames, 1), ("jobs", jobs, 1), ("seed", seed, 0)):
         if value < least:
             raise ConfigError(f"{name} must be at least {least} but got {value}")
-    settings = {"scenario": str(scenario), "seed": seed, "frames": frames, "rig": rig}
+    placed = placed.drawn(seed)
+    for camera in placed.cameras:
+        Optics(camera, placed.lens, loaded.weather.rain, seed)
+    # files can change under the same name
+    contents = hashlib.sha256(repr((loaded, placed)).encode()).hexdigest()[:16]
+    settings = {"scenario": str(scenario), "seed": seed, "frames": frames, "rig": str(rig), "contents": contents}
     folder = drive_folder(out, seed)
+    writer = KittiWriter(folder, placed)
+    _check_day(writer)
     _check_output(folder, settings, resume, overwrite)
-    writer = KittiWriter(folder, load_rig(rig))
     try:
         writer.prepare()
     except OSError as error:
@@ -80,6 +87,18 @@ def generate(
     writer.clean(frames)
     _write_status(folder, settings, "complete")
     return folder
+
+
+def _check_day(writer: KittiWriter) -> None:
+    """KITTI keeps one calibration for all drives of a day, so they must share it."""
+    day = writer.folder.parent
+    others = [path.name for path in sorted(day.glob("*_sync")) if path != writer.folder]
+    for name, text in writer.calibration().items():
+        if others and (day / name).is_file() and (day / name).read_text(encoding="utf-8") != text:
+            raise OutputError(
+                f"{day / name}: is the calibration of {others[0]}, from another rig; expected an output folder of its "
+                f"own for rig {writer.rig.name!r}"
+            )
 
 
 def _check_output(folder: Path, settings: dict[str, Any], resume: bool, overwrite: bool) -> None:
@@ -119,13 +138,13 @@ def _write_status(folder: Path, settings: dict[str, Any], status: str) -> None:
 
 
 def _write_frames(
-    scenario: str | Path, seed: int, rig: str, folder: Path, indices: list[int], threads: int,
+    scenario: str | Path, seed: int, rig: str | Path, folder: Path, indices: list[int], threads: int,
     progress: Callable[[int], None] | None,
 ) -> int:  # fmt: skip
     """Renders and writes the given frames (ascending) of a drive."""
     if not indices:
         return 0
-    loaded = load_rig(rig)
+    loaded = load_rig(rig).drawn(seed)
     simulation = Simulation(load_scenario(scenario), seed, loaded, threads)
     writer = KittiWriter(folder, loaded)
     try:
@@ -143,7 +162,7 @@ def _write_frames(
 
 
 def _write_parallel(
-    scenario: str | Path, seed: int, rig: str, folder: Path, missing: list[int], jobs: int,
+    scenario: str | Path, seed: int, rig: str | Path, folder: Path, missing: list[int], jobs: int,
     progress: Callable[[int], None] | None,
 ) -> None:  # fmt: skip
     edges = [round(k * len(missing) / jobs) for k in range(jobs + 1)]

@@ -80,38 +80,40 @@ class KittiWriter:
         names += ["oxts/data"] if self.rig.positioning is not None else []
         for name in names:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self._calibration()
+        for name, text in self.calibration().items():
+            write_text_atomic(self.folder.parent / name, text)
 
-    def _calibration(self) -> None:
+    def calibration(self) -> dict[str, str]:
+        """Names and contents of the day's calibration files."""
         rows = ["calib_time: 01-Jan-2030 00:00:00", "corner_dist: 9.950000e-02"]
         for camera in self.rig.cameras:
             rows += self._camera_rows(camera)
-        day = self.folder.parent
-        write_text_atomic(day / "calib_cam_to_cam.txt", "\n".join(rows) + "\n")
+        texts = {"calib_cam_to_cam.txt": "\n".join(rows) + "\n"}
         reference_SE3_velo = self.ego_SE3_reference.inverse() @ self.ego_SE3_velo
         for name, transform in (("velo_to_cam", reference_SE3_velo), ("imu_to_velo", _VELO_SE3_IMU)):
             rows = ["calib_time: 01-Jan-2030 00:00:00", f"R: {_numbers(transform.rotation)}"]
-            text = "\n".join([*rows, f"T: {_numbers(transform.translation)}"]) + "\n"
-            write_text_atomic(day / f"calib_{name}.txt", text)
+            texts[f"calib_{name}.txt"] = "\n".join([*rows, f"T: {_numbers(transform.translation)}"]) + "\n"
+        return texts
 
     def _camera_rows(self, camera: PinholeCamera) -> list[str]:
+        """``P_rect`` for rectified cameras that look where the reference does; ``K``, ``D``, ``R``, ``T`` for all."""
         number = camera.name[-2:]
         cam_SE3_reference = camera.ego_SE3_cam.inverse() @ self.ego_SE3_reference
         aligned = np.abs(cam_SE3_reference.rotation - np.eye(3)).max() < 1e-9
-        projection = np.column_stack([camera.matrix, np.zeros(3)])
-        if aligned:
-            projection[:, 3] = camera.matrix @ cam_SE3_reference.translation
         size = _numbers([camera.width_px, camera.height_px])
         distortion = np.zeros(5)
         distortion[: camera.distortion.size] = camera.distortion[:5]
-        return [
+        rows = [
             f"S_{number}: {size}", f"K_{number}: {_numbers(camera.matrix)}", f"D_{number}: {_numbers(distortion)}",
             f"R_{number}: {_numbers(cam_SE3_reference.rotation)}",
             f"T_{number}: {_numbers(cam_SE3_reference.translation)}",
-            f"S_rect_{number}: {size}", f"R_rect_{number}: {_numbers(np.eye(3))}",
-            f"P_rect_{number}: {_numbers(projection)}",
-            *([f"R_rect_00: {_numbers(np.eye(3))}"] if camera is self.rig.cameras[0] and number != "00" else []),
         ]  # fmt: skip
+        if aligned and not distortion.any():
+            projection = camera.matrix @ np.column_stack([np.eye(3), cam_SE3_reference.translation])
+            rows += [f"S_rect_{number}: {size}", f"P_rect_{number}: {_numbers(projection)}"]
+        if camera is self.rig.cameras[0]:
+            rows.append(f"R_rect_00: {_numbers(np.eye(3))}")
+        return rows
 
     def has(self, index: int) -> bool:
         """Whether a frame is completely written."""
@@ -167,8 +169,8 @@ class KittiWriter:
         ) + spec.angle_noise_rad * rng.standard_normal(3)
         velocity = frame.velocity_world + spec.velocity_noise_mps * rng.standard_normal(3)
         body = frame.world_SE3_ego.rotation.T @ velocity
-        acceleration = frame.acceleration_ego + [0.0, 0.0, 9.81] + 0.05 * rng.standard_normal(3)
-        turn = np.array([0.0, 0.0, frame.turn_rate_radps]) + 0.001 * rng.standard_normal(3)
+        acceleration = frame.acceleration_ego + [0.0, 0.0, 9.81] + spec.accel_noise_mps2 * rng.standard_normal(3)
+        turn = np.array([0.0, 0.0, frame.turn_rate_radps]) + spec.turn_noise_radps * rng.standard_normal(3)
         values = [
             latitude, longitude, up + 116.0, *angles, velocity[1], velocity[0], *body, *acceleration, *acceleration,
             *turn, *turn, spec.position_noise_m, spec.velocity_noise_mps,

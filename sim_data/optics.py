@@ -169,7 +169,7 @@ def _widest_radius(lens: Array) -> float:
 def _unbend(points: Array, lens: Array) -> Array:
     """(N, 2) normalised points that the lens moves to the given ones, by Newton's method."""
     k1, k2, p1, p2, k3, _ = lens
-    found = points.copy()
+    found: Array = points.copy()
     for _ in range(30):
         x, y = found.T
         r2 = x * x + y * y

@@ -19,7 +19,7 @@ def sim_command(
     scenario: Annotated[str, typer.Option(help="Name of a scenario (see --list), or a TOML file.")] = "city",
     seed: Annotated[int, typer.Option(help="Everything random comes from it.")] = 1,
     frames: Annotated[int, typer.Option(help="Number of frames.")] = 100,
-    rig: Annotated[str, typer.Option(help="Sensor rig: a preset's name (see --list).")] = "kitti",
+    rig: Annotated[str, typer.Option(help="Sensor rig: a preset's name (see --list), or a TOML file.")] = "kitti",
     out: Annotated[Path, typer.Option(help="Folder that gets DATE/DATE_drive_NNNN_sync.")] = Path("runs/sim"),
     jobs: Annotated[int, typer.Option(help="Processes; the result does not depend on it.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a partial drive.")] = False,

@@ -181,13 +181,13 @@ def _from_kitti(path: Path, width_px: int | None, height_px: int | None) -> Pinh
     for number in (2, 3, 0, 1):
         if f"P{number}" in entries:
             calibration = load_benchmark_calibration(path, number)
-        elif f"P_rect_{number:02d}" in entries:
+        elif f"P_rect_{number:02d}" in entries or f"K_{number:02d}" in entries:
             calibration = load_raw_calibration(path, number)
         if calibration is not None:
             break
     if calibration is None:
         raise CalibrationError(
-            f"{path}: expected a projection P0 ... P3 or P_rect_00 ... but found {', '.join(entries)}"
+            f"{path}: expected a projection P0 ... P3, P_rect_00 ... or K_00 ... but found {', '.join(entries)}"
         )
     size = calibration.image_size or (None if width_px is None or height_px is None else (width_px, height_px))
     if size is None:

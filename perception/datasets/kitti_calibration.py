@@ -1,5 +1,8 @@
 """KITTI's calibration texts, of all four benchmarks, and the cameras that follow from them.
 
+A camera without ``P_rect`` has unrectified pictures: its intrinsics are ``K``, its distortion ``D``, and ``R`` and
+``T`` take points of the unrectified camera 0 to it, whichever way it looks.
+
 KITTI's rectified cameras share one orientation: that of camera 0 after ``R_rect``, the reference. A projection matrix
 ``P = K [I | t]`` projects points of the reference, so ``t = K^-1 P[:, 3]`` is where camera 0 lies in the camera of P.
 The velodyne sits 1.73 m above the road and the cameras 1.65 m (Geiger et al., "Vision meets Robotics", figure 3).
@@ -7,7 +10,7 @@ The velodyne sits 1.73 m above the road and the cameras 1.65 m (Geiger et al., "
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +44,16 @@ _RECT_KEYS = ("R0_rect", "R_rect")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KittiCalibration:
-    """How one rectified camera of KITTI's rig sees, and where the rig's sensors sit.
+    """How one camera of KITTI's rig sees, and where the rig's sensors sit.
 
     Attributes:
-        projection: (3, 4) f64 px, ``P`` of the camera.
+        projection: (3, 4) f64 px, ``P`` of the camera; ``[K | 0]`` where its pictures are not rectified.
         ref_SE3_velo: velodyne to rectified camera 0, or None where the calibration has no velodyne.
         velo_SE3_imu: imu to velodyne, or None.
         image_size: width and height in px, or None where the text does not give it.
         source: the file or files it was read from.
+        distortion: (5,) f64 as cv2 orders them, or (0,) for rectified pictures.
+        cam_SE3_ref: rectified camera 0 to this one, or None where that follows from ``projection``.
     """
 
     projection: Float64Array
@@ -56,6 +61,8 @@ class KittiCalibration:
     velo_SE3_imu: SE3 | None
     image_size: tuple[int, int] | None
     source: str
+    distortion: Float64Array = field(default_factory=lambda: np.zeros(0))
+    cam_SE3_ref: SE3 | None = None
 
     @property
     def ego_SE3_ref(self) -> SE3:
@@ -73,7 +80,7 @@ class KittiCalibration:
         """The camera for images of the given size.
 
         Raises:
-            CalibrationError: the projection is not that of a rectified camera.
+            CalibrationError: the projection is not that of a pinhole.
         """
         intrinsics = self.projection[:, :3]
         if np.abs(intrinsics[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] - [0, 0, 0, 0, 1]).max() > 1e-6:
@@ -81,8 +88,10 @@ class KittiCalibration:
                 f"{self.source}: the projection of {name} must be [fx 0 cx tx; 0 fy cy ty; 0 0 1 tz] but is "
                 f"{self.projection.tolist()}"
             )
-        offset_m: Float64Array = np.linalg.inv(intrinsics) @ self.projection[:, 3]
-        camera_SE3_ref = SE3(np.eye(3), offset_m)
+        camera_SE3_ref = self.cam_SE3_ref
+        if camera_SE3_ref is None:
+            offset_m: Float64Array = np.linalg.inv(intrinsics) @ self.projection[:, 3]
+            camera_SE3_ref = SE3(np.eye(3), offset_m)
         try:
             return PinholeCamera(
                 float(intrinsics[0, 0]),
@@ -91,7 +100,7 @@ class KittiCalibration:
                 float(intrinsics[1, 2]),
                 width_px,
                 height_px,
-                np.zeros(0),
+                self.distortion,
                 self.ego_SE3_ref @ camera_SE3_ref.inverse(),
                 name,
                 self.ego_SE3_ref,
@@ -154,21 +163,37 @@ def load_raw_calibration(cameras: Path, camera_number: int) -> KittiCalibration:
 
     Args:
         cameras: ``calib_cam_to_cam.txt``.
-        camera_number: 0 ... 3, for ``P_rect_00`` ... ``P_rect_03``.
+        camera_number: 0 ... 99, for ``P_rect_00`` ..., or for ``K_00``, ``D_00``, ``R_00`` and ``T_00`` where there is
+            no such projection.
 
     Raises:
         CalibrationError: a file is missing, lacks an entry, or an entry has the wrong number of values.
     """
     entries = read_kitti_entries(cameras)
-    size = _optional(cameras, entries, (f"S_rect_{camera_number:02d}",), 2)
+    number = f"{camera_number:02d}"
     rect = _numbers(cameras, entries, "R_rect_00", 9)
+    distortion, cam_SE3_ref = np.zeros(0), None
+    if f"P_rect_{number}" in entries or f"K_{number}" not in entries:
+        size = _optional(cameras, entries, (f"S_rect_{number}",), 2)
+        projection = _numbers(cameras, entries, f"P_rect_{number}", 12).reshape(3, 4)
+    else:
+        size = _optional(cameras, entries, (f"S_{number}",), 2)
+        projection = _from_rotation(_numbers(cameras, entries, f"K_{number}", 9))
+        bent = _numbers(cameras, entries, f"D_{number}", 5)
+        distortion = bent if bent.any() else distortion
+        rotation = _numbers(cameras, entries, f"R_{number}", 9).reshape(3, 3)
+        place = np.column_stack([rotation, _numbers(cameras, entries, f"T_{number}", 3)])
+        ref_SE3_cam0 = _pose(cameras, "R_rect_00", _from_rotation(rect))
+        cam_SE3_ref = _pose(cameras, f"R_{number} and T_{number}", place) @ ref_SE3_cam0.inverse()
     cam_SE3_velo = _rigid(cameras.parent / "calib_velo_to_cam.txt")
     return KittiCalibration(
-        _numbers(cameras, entries, f"P_rect_{camera_number:02d}", 12).reshape(3, 4),
+        projection,
         None if cam_SE3_velo is None else _pose(cameras, "R_rect_00", _from_rotation(rect)) @ cam_SE3_velo,
         _rigid(cameras.parent / "calib_imu_to_velo.txt"),
         None if size is None else (round(size[0]), round(size[1])),
         str(cameras),
+        distortion,
+        cam_SE3_ref,
     )
 
 

@@ -3,10 +3,13 @@
 2011_09_26/calib_cam_to_cam.txt  calib_velo_to_cam.txt  [calib_imu_to_velo.txt]
 2011_09_26/2011_09_26_drive_0009_sync/image_02/data/0000000000.png  image_02/timestamps.txt
                                       [velodyne_points/data/0000000000.bin]  [oxts/data/0000000000.txt]
+
+A drive's path opens its first camera of image_02, 03, 00 and 01; ``..._sync/image_04`` opens that one.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from perception.datasets.drive import Drive
@@ -19,31 +22,36 @@ from perception.errors import DriveError
 
 __all__ = ["open_kitti_raw", "recognises_kitti_raw"]
 
+_CAMERA_FOLDER = re.compile(r"image_(\d\d)")
 # simulated drives bring the tracking benchmark's text in place of the tracklets
 _LABELS = ("tracklet_labels.xml", "truth/label_02")
 
 
 def recognises_kitti_raw(path: str) -> bool:
-    """Whether the path is a drive, or a folder of one or several (a day, or a folder of days)."""
+    """Whether the path is a drive, one of its cameras, or a folder of one or several (a day, or a folder of days)."""
     folder = Path(path)
-    return folder.is_dir() and (_is_drive(folder) or bool(_drives_below(folder)))
+    return folder.is_dir() and (_camera_of(folder) is not None or _is_drive(folder) or bool(_drives_below(folder)))
 
 
 def open_kitti_raw(path: str, calib: Path | None) -> Drive:
-    """Opens a drive, or the one drive of a folder.
+    """Opens a drive, one camera of a drive, or the one drive of a folder.
 
     Raises:
         DriveError: there are several drives, it is not rectified, or has no pictures.
         CalibrationError: the day's calibration is missing or malformed.
     """
     folder = Path(path)
-    if not _is_drive(folder):
+    number = _camera_of(folder)
+    if number is not None:
+        folder = folder.absolute().parent
+    elif not _is_drive(folder):
         folder = only_one(folder, "KITTI raw drive", _drives_below(folder))
     if folder.absolute().name.endswith("_extract"):
         raise DriveError(
             f"{folder}: expected rectified, synchronised images (..._sync) but this is an unrectified drive"
         )
-    number = next((n for n in CAMERA_ORDER if _image_folder(folder, n).is_dir()), None)
+    if number is None:
+        number = next((n for n in CAMERA_ORDER if _image_folder(folder, n).is_dir()), None)
     if number is None:
         raise DriveError(f"{folder}: expected image_02/data (or image_03, 00, 01) but found {listing(folder)}")
     # beside the drive; where the drive is a link, beside what it points to
@@ -85,6 +93,14 @@ def open_kitti_raw(path: str, calib: Path | None) -> Drive:
 
 def _image_folder(folder: Path, number: int) -> Path:
     return folder / f"image_{number:02d}" / "data"
+
+
+def _camera_of(folder: Path) -> int | None:
+    """Number of the camera whose folder this is, in a drive."""
+    found = _CAMERA_FOLDER.fullmatch(folder.absolute().name)
+    if found is None or not (folder / "data").is_dir() or not _is_drive(folder.absolute().parent):
+        return None
+    return int(found[1])
 
 
 def _is_drive(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from numba import njit
 
 __all__ = ["bend_point", "develop", "resample", "smear"]
 
-_PLANAR = 2e-3  # how far from linear the inverse depth of four neighbours on one plane may be, relative
+_PLANAR = 1e-3  # how far from linear the inverse depth of four neighbours on one plane may be, relative
 
 
 @njit("UniTuple(float64, 2)(float64, float64, float64[::1])", cache=True, nogil=True, error_model="numpy")

@@ -128,7 +128,7 @@ def test_wrong_values_are_named(tmp_path: Path, change: dict[str, object], messa
         ("a.yml", "camera_matrix:\n  rows: 3\n  cols: 3\n  data: [1, 2]", "must have 3x3 values but has 2"),
         ("a.yml", "camera_matrix:\n  rows: 3\n  cols: x\n  data: [1, 2]", "could not convert string to float: 'x'"),
         ("a.xml", "<opencv_storage>", "cannot be read as OpenCV FileStorage"),
-        ("a.txt", "hello: world\n", "expected a projection P0 ... P3 or P_rect_00 ... but found hello"),
+        ("a.txt", "hello: world\n", "expected a projection P0 ... P3, P_rect_00 ... or K_00 ... but found hello"),
         ("a.ini", "", "unknown kind of calibration file '.ini'"),
     ],
 )
