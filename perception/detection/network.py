@@ -8,6 +8,7 @@ import numpy.typing as npt
 from perception.classes import OBJECT_CLASSES
 from perception.config import DetectionConfig
 from perception.detection.boxes import within_image
+from perception.kernels.box_voting import voted_boxes
 from perception.kernels.network_heads import cell_centres, decode_cells
 from perception.kernels.nms import class_nms
 from perception.models.street_layout import BOX_STRIDES, DEPTH_FOCAL_PX
@@ -22,6 +23,7 @@ _GROUPS = (
     ("pedestrian", "cyclist", "bicycle", "motorcycle"),
     ("traffic_light", "traffic_sign"),
 )
+_VOTER_IOU = 0.7
 _GROUP_OF_OBJECT = np.array([next(g for g, names in enumerate(_GROUPS) if n in names) for n in OBJECT_CLASSES])
 
 
@@ -43,8 +45,9 @@ class NetworkDetector:
             output.boxes, height, width, BOX_STRIDES, self._settings.score_threshold
         )
         class_ids = self._network.object_ids[rows]
-        keep = class_nms(boxes, scores, _GROUP_OF_OBJECT[class_ids], self._settings.nms_iou)
-        keep = keep[: self._settings.max_detections]
+        groups = _GROUP_OF_OBJECT[class_ids]
+        keep = class_nms(boxes, scores, groups, self._settings.nms_iou)[: self._settings.max_detections]
+        voted = voted_boxes(boxes, scores, groups, keep, _VOTER_IOU)
         cells = cells[keep]
         image_height, image_width = output.image_hw
         scale = np.array([image_width / width, image_height / height] * 2, np.float32)
@@ -56,7 +59,7 @@ class NetworkDetector:
             solid = decode_solid(output.solid[:, cells], cells, output.input_hw, focal_px)
             solid[:, 5:] *= scale[:2]
         return within_image(
-            boxes[keep] * scale,
+            voted * scale,
             scores[keep],
             class_ids[keep],
             output.image_hw,
