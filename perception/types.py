@@ -32,7 +32,10 @@ def _checked(
     owner: str, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[int | None, ...]
 ) -> npt.NDArray[Any]:
     """Coerces to a C-contiguous array of ``dtype`` and compares its shape, None meaning any length."""
-    array = np.require(value, dtype=dtype, requirements="C")
+    if type(value) is np.ndarray and value.dtype == dtype and value.flags.c_contiguous:
+        array = value  # as it should be: np.require would take a microsecond to find out
+    else:
+        array = np.require(value, dtype=dtype, requirements="C")
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = "(" + ", ".join("N" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         raise ValueError(f"{owner}.{name} must be {wanted} but got shape {array.shape}")
@@ -255,9 +258,11 @@ class DepthMap:
 
     Attributes:
         depth_m: (H, W) f32, NaN where unknown.
+        is_measured: whether a sensor measured it, rather than a network guessing it from the image.
     """
 
     depth_m: Float32Array
+    is_measured: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depth_m", _checked("DepthMap", "depth_m", self.depth_m, np.float32, (None, None)))

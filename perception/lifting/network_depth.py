@@ -33,4 +33,5 @@ class NetworkDepth:
         metres = np.exp(output.log_depth) * np.float32(
             frame.camera.fy_px * output.input_hw[0] / height / DEPTH_FOCAL_PX
         )
-        return DepthMap(np.asarray(cv2.resize(metres, (width, height), interpolation=cv2.INTER_NEAREST), np.float32))
+        nearest = cv2.resize(metres, (width, height), interpolation=cv2.INTER_NEAREST)
+        return DepthMap(np.asarray(nearest, np.float32), is_measured=False)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from perception.classes import OBJECT_CLASSES
 from perception.config import load_config
 from perception.geometry import guess_camera
 from perception.lifting.factory import make_depth, make_lifter
-from perception.types import Detections, Frame, InstanceMap
+from perception.types import DepthMap, Detections, Frame, InstanceMap
 
 CAMERA = guess_camera(640, 360)
 IMAGE = np.zeros((360, 640, 3), np.uint8)
@@ -30,6 +32,48 @@ def test_without_depth_a_box_stands_on_the_road() -> None:
     assert 0 < lifted.scores[0] < found.scores[0]
 
 
+def as_seen(centre_ego: list[float], heading_rad: float) -> list[float]:
+    """What a perfect network says of a car 4.2 m long."""
+    centre_cam = CAMERA.cam_SE3_ego.apply(np.array([centre_ego]))[0]
+    ahead_cam = CAMERA.cam_SE3_ego.rotation @ np.array([np.cos(heading_rad), np.sin(heading_rad), 0.0])
+    alpha = np.arctan2(-ahead_cam[2], ahead_cam[0]) - np.arctan2(centre_cam[0], centre_cam[2])
+    return [1.5, 1.7, 4.2, alpha, centre_cam[2], *CAMERA.project(centre_cam[None])[0]]
+
+
+@pytest.mark.parametrize("heading_rad", [0.0, 3.0, -1.2])
+def test_what_the_network_sees_in_space_gives_size_heading_and_place(heading_rad: float) -> None:
+    box = [300, 100, 340, 120]  # above the horizon: the road says nothing
+    found = detections([box], [CAR])
+    found = replace(found, solid=np.array([as_seen([20.0, 3.0, 0.75], heading_rad)], np.float32))
+    lifted = make_lifter(load_config().lifting).lift(
+        Frame(0, "0", 0, IMAGE, CAMERA), found, InstanceMap.empty(360, 640), None
+    )
+    np.testing.assert_allclose(lifted.centers_ego[0], [20.0, 3.0, 0.75], atol=1e-3)
+    np.testing.assert_allclose(lifted.sizes_lwh[0], [4.2, 1.7, 1.5], atol=1e-3)
+    assert lifted.yaws[0] == pytest.approx(heading_rad, abs=1e-3)
+
+
+def test_guesses_are_averaged_and_measurements_are_not() -> None:
+    foot = CAMERA.project_ego(np.array([[15.0, 0.0, 0.0]]))[0]
+    x1, y1, x2, y2 = (round(float(v)) for v in (foot[0] - 30, foot[1] - 40, foot[0] + 30, foot[1]))
+    found = detections([[x1, y1, x2, y2]], [CAR])
+    found = replace(found, solid=np.array([as_seen([23.0, 0.0, 0.75], 0.0)], np.float32))
+    rows = np.full((360, 640), -1, np.int32)
+    rows[y1:y2, x1:x2] = 0
+    metres = np.full((360, 640), np.nan, np.float32)
+    metres[rows == 0] = 10.0
+    lifter, frame = make_lifter(load_config().lifting), Frame(0, "0", 0, IMAGE, CAMERA)
+    measured = lifter.lift(frame, found, InstanceMap(rows), DepthMap(metres))
+    guessed = lifter.lift(frame, found, InstanceMap(rows), DepthMap(metres, is_measured=False))
+    nothing = lifter.lift(frame, found, InstanceMap(rows), None)
+    assert measured.centers_ego[0, 0] == pytest.approx(10 + 2.1, abs=0.4)
+    on_road = 15.0 + 2.1
+    assert nothing.centers_ego[0, 0] == pytest.approx((on_road + 23.0) / 2, abs=0.2)
+    expected = (on_road + 23.0 + measured.centers_ego[0, 0]) / 3
+    assert guessed.centers_ego[0, 0] == pytest.approx(expected, abs=0.2)
+    assert guessed.scores[0] < measured.scores[0]
+
+
 def test_what_cannot_be_placed_has_score_zero() -> None:
     above_horizon, cut_off = [300, 50, 340, 100], [200, 250, 400, 360]
     found = detections([above_horizon, cut_off, [300, 100, 320, 200]], [CAR, CAR, SIGN])
@@ -50,7 +94,12 @@ def test_lidar_depth_is_none_without_a_scan() -> None:
     rows, columns = np.nonzero(np.isfinite(seen.depth_m))
     assert rows.tolist() == [180] and columns.tolist() == [320]
     assert seen.depth_m[180, 320] == pytest.approx(10.0)
-    assert make_depth(load_config().lifting, None, has_lidar=False).estimate(Frame(0, "0", 0, IMAGE, CAMERA, points_ego=points)) is None
+    assert (
+        make_depth(load_config().lifting, None, has_lidar=False).estimate(
+            Frame(0, "0", 0, IMAGE, CAMERA, points_ego=points)
+        )
+        is None
+    )
 
 
 def test_real_cars_are_placed_by_lidar(real_data) -> None:  # type: ignore[no-untyped-def]
