@@ -74,14 +74,14 @@ class GeometricLifter:
                 self._settings.max_range_m,
                 None if seen is None else seen[:, 6],
             )
-        fitted = np.asarray(boxes[:, 7] > 0)
+        fitted = boxes[:, 7] > 0
         measured = depth is not None and depth.is_measured
         trust = np.where(fitted, 1.0 if measured else GROUND_PLANE_TRUST, 0.0)
         rows = np.flatnonzero(~fitted) if measured else np.arange(len(detections))
         rows = rows[self._on_road[detections.class_ids[rows]]]
         fits = np.where(fitted[rows, None], boxes[rows, :7], np.nan)
         placed = self._place_without_measurement(camera, detections.boxes_xyxy[rows], sizes_lwh[rows], fits, seen, rows)
-        valid = np.isfinite(placed).all(axis=1)
+        valid = np.asarray(np.isfinite(placed).all(axis=1))
         boxes[rows, :7] = np.where(valid[:, None], placed, 0.0)
         trust[rows] = np.where(valid, GROUND_PLANE_TRUST, 0.0)
         boxes[trust == 0] = 0.0
