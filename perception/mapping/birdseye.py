@@ -31,7 +31,7 @@ def _class_mask(names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
 
 
 class BirdsEyeMap:
-    """Votes of the static classes, from depth pixels where there are any and from the road plane everywhere.
+    """Votes of the static classes, from measured depth where there is any and from the road plane everywhere.
 
     Road users are left out: they are tracks, not map. Measured depth outvotes the plane.
     """
@@ -63,10 +63,12 @@ class BirdsEyeMap:
         camera = frame.camera or guess_camera(width_px, height_px)
         self.path_xyz_m.append(tuple(world_SE3_ego.translation.tolist()))
         self.grid.centre_on(world_SE3_ego.translation[:2])
-        self._vote_plane(camera, semantic, world_SE3_ego, obstacles=depth is None)
-        if depth is not None:
+        # a network's depth of the road is no better than the plane, and dense: voting with it would take 20 ms a frame
+        measured = depth if depth is not None and depth.is_measured else None
+        self._vote_plane(camera, semantic, world_SE3_ego, obstacles=measured is None)
+        if measured is not None:
             xyz, rgb = vote_points(
-                depth.depth_m,
+                measured.depth_m,
                 semantic.class_ids,
                 frame.image_rgb,
                 self._is_static,
