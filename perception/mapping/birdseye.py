@@ -63,7 +63,7 @@ class BirdsEyeMap:
         camera = frame.camera or guess_camera(width_px, height_px)
         self.path_xyz_m.append(tuple(world_SE3_ego.translation.tolist()))
         self.grid.centre_on(world_SE3_ego.translation[:2])
-        # a network's depth of the road is no better than the plane, and dense: voting with it would take 20 ms a frame
+        # depth from a network is dense: voting with every pixel of it would take 20 ms a frame
         measured = depth if depth is not None and depth.is_measured else None
         self._vote_plane(camera, semantic, world_SE3_ego, obstacles=measured is None)
         if measured is not None:
