@@ -1,4 +1,4 @@
-"""Operations on point clouds: boxes they lie in, ground, voxels, and depth images with the nearest point in front.
+"""Operations on point clouds: boxes they lie in, ground, and voxels.
 
 Points are (P, C) float32 with x, y, z in the first three columns, metres. Points that are not finite belong to nothing.
 """
@@ -11,7 +11,7 @@ from numba import njit
 
 from perception.kernels.checks import as_array
 
-__all__ = ["depth_image", "ground_mask", "points_in_boxes", "voxel_means"]
+__all__ = ["ground_mask", "points_in_boxes", "voxel_means"]
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -91,30 +91,6 @@ def ground_mask(
         _cloud(points), float(cell_m), float(max_range_m), float(max_slope), float(thickness_m), -float(sensor_height_m)
     )
     return result
-
-
-def depth_image(
-    points_cam: npt.ArrayLike, intrinsics: npt.ArrayLike, width_px: int, height_px: int
-) -> tuple[Float32Array, Int32Array]:
-    """Projects points of the camera frame (z forward); the nearest wins its pixel.
-
-    Args:
-        points_cam: (P, C) with C >= 3.
-        intrinsics: (3, 3) pinhole matrix.
-        width_px: of the image; likewise ``height_px``.
-        height_px: of the image.
-
-    Returns:
-        (H, W) f32 depth in m, NaN where nothing fell, and (H, W) i32 row of the point, -1 likewise.
-
-    Raises:
-        ValueError: a shape is wrong or the size is not positive.
-    """
-    matrix = as_array("intrinsics", intrinsics, np.float64, (3, 3))
-    if width_px < 1 or height_px < 1:
-        raise ValueError(f"image size must be positive but got {width_px}x{height_px}")
-    depth, rows = _depth_image(_cloud(points_cam), matrix, int(width_px), int(height_px))
-    return depth, rows
 
 
 def _cloud(points: npt.ArrayLike) -> Float32Array:
@@ -217,22 +193,3 @@ def _ground_mask(points, cell, max_range, max_slope, thickness, start):  # type:
         if 0 <= u < size and 0 <= v < size:
             out[i] = abs(z - ground[u, v]) <= thickness
     return out
-
-
-@njit("Tuple((float32[:, ::1], int32[:, ::1]))(float32[:, ::1], float64[:, ::1], int64, int64)", cache=True, nogil=True)
-def _depth_image(points, matrix, width, height):  # type: ignore[no-untyped-def]
-    depth = np.full((height, width), np.nan, np.float32)
-    rows = np.full((height, width), -1, np.int32)
-    for i in range(points.shape[0]):
-        x, y, z = float(points[i, 0]), float(points[i, 1]), float(points[i, 2])
-        if not z > 1e-6:
-            continue
-        u = (matrix[0, 0] * x + matrix[0, 1] * y) / z + matrix[0, 2]
-        v = matrix[1, 1] * y / z + matrix[1, 2]
-        if not (0.0 <= u < width and 0.0 <= v < height):
-            continue
-        column, row = int(u), int(v)
-        if rows[row, column] < 0 or z < depth[row, column]:
-            depth[row, column] = z
-            rows[row, column] = i
-    return depth, rows

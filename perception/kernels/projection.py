@@ -6,55 +6,68 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-__all__ = ["sparse_depth"]
+from perception.kernels.checks import as_array
+
+__all__ = ["depth_image"]
 
 
-@njit("void(f4[:,::1], f8[:,::1], f8, f4[:,::1])", cache=True, nogil=True)
-def _sparse_depth(points, image_P_ego, min_depth_m, depth_m):  # type: ignore[no-untyped-def]
-    height, width = depth_m.shape
-    for i in range(points.shape[0]):
-        x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        depth = image_P_ego[2, 0] * x + image_P_ego[2, 1] * y + image_P_ego[2, 2] * z + image_P_ego[2, 3]
-        if depth < min_depth_m:
-            continue
-        u = (image_P_ego[0, 0] * x + image_P_ego[0, 1] * y + image_P_ego[0, 2] * z + image_P_ego[0, 3]) / depth
-        v = (image_P_ego[1, 0] * x + image_P_ego[1, 1] * y + image_P_ego[1, 2] * z + image_P_ego[1, 3]) / depth
-        # also false for NaN
-        if not (u >= -0.5 and v >= -0.5 and u < width - 0.5 and v < height - 0.5):
-            continue
-        column, row = int(u + 0.5), int(v + 0.5)
-        if not (depth_m[row, column] <= depth):
-            depth_m[row, column] = depth
-
-
-def sparse_depth(
-    points_ego: npt.NDArray[np.float32],
-    image_P_ego: npt.NDArray[np.float64],
+def depth_image(
+    points: npt.ArrayLike,
+    image_P_points: npt.ArrayLike,
     height_px: int,
     width_px: int,
     min_depth_m: float = 0.1,
-) -> npt.NDArray[np.float32]:
-    """Depth image of a point cloud, the nearest point winning each pixel.
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """Depth image of a point cloud, the nearest point winning each pixel and the first of equally near ones.
+
+    Pixel centres lie at whole coordinates: pixel (0, 0) spans -0.5 ... 0.5.
 
     Args:
-        points_ego: (P, 3 or more) f32 m; columns after the third are ignored.
-        image_P_ego: (3, 4) projection matrix of an undistorted camera.
+        points: (P, C) m with C >= 3; columns after the third are ignored. Points that are not finite are left out.
+        image_P_points: (3, 4) projection matrix of an undistorted camera from the points' frame, K [R | t].
         height_px: image height.
         width_px: image width.
         min_depth_m: points nearer than this, or behind the camera, are left out.
 
     Returns:
-        (height_px, width_px) f32 m along the optical axis, NaN where no point falls.
+        (height_px, width_px) f32 m along the optical axis, NaN where no point falls, and i32 row of the point there, -1
+        likewise.
 
     Raises:
-        ValueError: a shape is wrong.
+        ValueError: a shape is wrong, the matrix is not finite, or a size or ``min_depth_m`` is not positive.
     """
-    points = np.require(points_ego, np.float32, "C")
-    matrix = np.require(image_P_ego, np.float64, "C")
-    if points.ndim != 2 or points.shape[1] < 3:
-        raise ValueError(f"points_ego must be (P, 3 or more) but got shape {points.shape}")
-    if matrix.shape != (3, 4):
-        raise ValueError(f"image_P_ego must be (3, 4) but got shape {matrix.shape}")
-    depth_m = np.full((height_px, width_px), np.nan, dtype=np.float32)
-    _sparse_depth(points, matrix, min_depth_m, depth_m)
-    return depth_m
+    cloud = as_array("points", points, np.float32, (None, None))
+    if cloud.shape[1] < 3:
+        raise ValueError(f"points must be (P, C) with C >= 3 but got shape {cloud.shape}")
+    matrix = as_array("image_P_points", image_P_points, np.float64, (3, 4))
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"image_P_points must be finite but is {matrix.tolist()}")
+    if height_px < 1 or width_px < 1:
+        raise ValueError(f"image size must be positive but got {width_px}x{height_px}")
+    if not min_depth_m > 0.0:
+        raise ValueError(f"min_depth_m must be positive but got {min_depth_m}")
+    depth_m = np.full((height_px, width_px), np.nan, np.float32)
+    rows = np.full((height_px, width_px), -1, np.int32)
+    _depth_image(cloud, matrix, float(min_depth_m), depth_m, rows)
+    return depth_m, rows
+
+
+@njit("void(float32[:, ::1], float64[:, ::1], float64, float32[:, ::1], int32[:, ::1])", cache=True, nogil=True)
+def _depth_image(points, image_P_points, min_depth_m, depth_m, rows):  # type: ignore[no-untyped-def]
+    height, width = depth_m.shape
+    p = image_P_points
+    for i in range(points.shape[0]):
+        x, y, z = float(points[i, 0]), float(points[i, 1]), float(points[i, 2])
+        depth = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
+        # also true for NaN
+        if not depth >= min_depth_m:
+            continue
+        u = (p[0, 0] * x + p[0, 1] * y + p[0, 2] * z + p[0, 3]) / depth
+        v = (p[1, 0] * x + p[1, 1] * y + p[1, 2] * z + p[1, 3]) / depth
+        # also false for NaN
+        if not (u >= -0.5 and v >= -0.5 and u < width - 0.5 and v < height - 0.5):
+            continue
+        column, row = int(u + 0.5), int(v + 0.5)
+        if not depth_m[row, column] <= depth:
+            depth_m[row, column] = depth
+            rows[row, column] = i

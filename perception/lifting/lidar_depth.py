@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perception.kernels.projection import sparse_depth
+from perception.kernels.projection import depth_image
 from perception.types import DepthMap, Frame
 
 __all__ = ["LidarDepth", "NoDepth"]
@@ -25,7 +25,8 @@ class LidarDepth:
         cam_SE3_ego = frame.camera.cam_SE3_ego
         image_P_ego = frame.camera.matrix @ np.column_stack([cam_SE3_ego.rotation, cam_SE3_ego.translation])
         height_px, width_px = frame.image_rgb.shape[:2]
-        return DepthMap(sparse_depth(frame.points_ego, image_P_ego, height_px, width_px))
+        depth_m, _ = depth_image(frame.points_ego, image_P_ego, height_px, width_px)
+        return DepthMap(depth_m)
 
 
 class NoDepth:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from perception.kernels.points import depth_image, ground_mask, points_in_boxes, voxel_means
+from perception.kernels.points import ground_mask, points_in_boxes, voxel_means
 
 
 def cloud(count: int, seed: int) -> np.ndarray:
@@ -65,26 +64,3 @@ def test_ground_of_a_real_scan_is_flat_and_low(real_data: object) -> None:
     near = mask & (np.abs(points[:, :2]) < 25).all(axis=1)
     assert 0.1 < mask.mean() < 0.9
     assert abs(np.median(points[near, 2]) + 1.73) < 0.25
-
-
-def test_the_nearest_point_wins_its_pixel() -> None:
-    points = cloud(20_000, 3)
-    points[:, 2] = np.abs(points[:, 2]) + 0.5
-    matrix = np.array([[30.0, 0, 16], [0, 30, 12], [0, 0, 1]])
-    depth, rows = depth_image(points, matrix, 32, 24)
-    expected = np.full((24, 32), np.inf)
-    uv = points[:, :2].astype(np.float64) / points[:, 2:3] * 30 + [16, 12]
-    for (u, v), z in zip(uv, points[:, 2], strict=True):
-        if 0 <= u < 32 and 0 <= v < 24:
-            expected[int(v), int(u)] = min(expected[int(v), int(u)], z)
-    np.testing.assert_array_equal(np.isnan(depth), np.isinf(expected))
-    filled = rows >= 0
-    np.testing.assert_allclose(depth[filled], expected[filled])
-    np.testing.assert_allclose(points[rows[filled], 2], depth[filled])
-
-
-def test_points_behind_or_broken_leave_no_trace() -> None:
-    depth, rows = depth_image([[0, 0, -1], [0, 0, np.nan], [0, 0, 0]], np.eye(3) * 5, 3, 3)
-    assert np.isnan(depth).all() and (rows == -1).all()
-    with pytest.raises(ValueError, match="C >= 3"):
-        depth_image(np.zeros((4, 2)), np.eye(3), 3, 3)

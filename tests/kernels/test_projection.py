@@ -1,32 +1,69 @@
+"""Depth images against a plain loop."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from perception.kernels.projection import sparse_depth
+from perception.kernels.projection import depth_image
 
 CAMERA = np.array([[50.0, 0, 20, 0], [0, 50, 15, 0], [0, 0, 1, 0]])
 
 
-def oracle(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    depth = np.full((height, width), np.nan, np.float32)
-    for x, y, z in points[:, :3].astype(float):
+def oracle(points: np.ndarray, matrix: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    depth, rows = np.full((height, width), np.nan, np.float32), np.full((height, width), -1)
+    for i, point in enumerate(points[:, :3].astype(float)):
+        u, v, z = matrix @ [*point, 1.0]
         if not z >= 0.1:
             continue
-        column, row = int(np.floor(50 * x / z + 20.5)), int(np.floor(50 * y / z + 15.5))
+        column, row = int(np.floor(u / z + 0.5)), int(np.floor(v / z + 0.5))
         if 0 <= column < width and 0 <= row < height and not depth[row, column] <= z:
-            depth[row, column] = z
-    return depth
+            depth[row, column], rows[row, column] = z, i
+    return depth, rows
 
 
-def test_nearest_point_wins_each_pixel() -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_nearest_point_wins_each_pixel(turned: bool) -> None:
     rng = np.random.default_rng(0)
     points = rng.uniform([-5, -4, -2, 0], [5, 4, 20, 1], (5000, 4)).astype(np.float32)
     points[::97] = np.nan
-    assert np.array_equal(sparse_depth(points, CAMERA, 30, 40), oracle(points, 30, 40), equal_nan=True)
+    matrix = CAMERA
+    if turned:  # x forward, y left, z up, and the camera moved
+        matrix = CAMERA[:, :3] @ np.array([[0, -1, 0, 0.3], [0, 0, -1, 1.2], [1, 0, 0, -0.5]])
+        points = points[:, [2, 0, 1, 3]]
+    depth, rows = depth_image(points, matrix, 30, 40)
+    expected_depth, expected_rows = oracle(points, matrix, 30, 40)
+    np.testing.assert_allclose(depth, expected_depth, rtol=1e-6)
+    np.testing.assert_array_equal(rows, expected_rows)
+    assert depth.dtype == np.float32 and rows.dtype == np.int32 and (rows >= 0).sum() > 500
+    # every point may come in any order
+    again, _ = depth_image(points[::-1], matrix, 30, 40)
+    np.testing.assert_array_equal(again, depth)
 
 
-def test_nothing_projects_to_nothing() -> None:
-    assert np.isnan(sparse_depth(np.zeros((0, 4), np.float32), CAMERA, 3, 4)).all()
+def test_points_behind_near_or_broken_leave_no_trace() -> None:
+    bad = [[0, 0, -1], [0, 0, 0.05], [0, 0, np.nan], [0, 0, 0], [np.inf, 0, 1], [0, 0, np.inf]]
+    depth, rows = depth_image(bad, CAMERA, 30, 40)
+    assert np.isnan(depth).all() and (rows == -1).all()
+    assert np.isnan(depth_image(np.zeros((0, 4), np.float32), CAMERA, 3, 4)[0]).all()
+    assert depth_image([[0, 0, 2], [0, 0, 2]], CAMERA, 30, 40)[1].max() == 0, "the first of equally near points"
+
+
+def test_pixels_are_centred_on_whole_coordinates() -> None:
+    edges = np.array([[-20.49, 1], [-20.51, 1], [19.49, 1], [19.51, 1]])
+    points = np.column_stack([edges[:, 0] / 50, np.zeros(4), edges[:, 1]])
+    inside = [bool((depth_image(point[None], CAMERA, 30, 40)[1] >= 0).any()) for point in points]
+    assert inside == [True, False, True, False]
+
+
+def test_what_cannot_be_projected_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(3, 4\)"):
-        sparse_depth(np.zeros((1, 4), np.float32), np.eye(3), 3, 4)
+        depth_image(np.zeros((1, 4), np.float32), np.eye(3), 3, 4)
+    with pytest.raises(ValueError, match="C >= 3"):
+        depth_image(np.zeros((4, 2)), CAMERA, 3, 3)
+    with pytest.raises(ValueError, match="finite"):
+        depth_image(np.zeros((4, 3)), CAMERA * np.nan, 3, 3)
+    with pytest.raises(ValueError, match="4x0"):
+        depth_image(np.zeros((4, 3)), CAMERA, 0, 4)
+    with pytest.raises(ValueError, match="min_depth_m"):
+        depth_image(np.zeros((4, 3)), CAMERA, 3, 4, 0.0)
