@@ -17,7 +17,9 @@ def depth_image(
     height_px: int,
     width_px: int,
     min_depth_m: float = 0.1,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    *,
+    rows: npt.NDArray[np.int32] | None = None,
+) -> npt.NDArray[np.float32]:
     """Depth image of a point cloud, the nearest point winning each pixel and the first of equally near ones.
 
     Pixel centres lie at whole coordinates: pixel (0, 0) spans -0.5 ... 0.5.
@@ -28,10 +30,10 @@ def depth_image(
         height_px: image height.
         width_px: image width.
         min_depth_m: points nearer than this, or behind the camera, are left out.
+        rows: (height_px, width_px) C-contiguous i32 to fill with the row of the point at each pixel, -1 for none.
 
     Returns:
-        (height_px, width_px) f32 m along the optical axis, NaN where no point falls, and i32 row of the point there, -1
-        likewise.
+        (height_px, width_px) f32 m along the optical axis, NaN where no point falls.
 
     Raises:
         ValueError: a shape is wrong, the matrix is not finite, or a size or ``min_depth_m`` is not positive.
@@ -47,15 +49,22 @@ def depth_image(
     if not min_depth_m > 0.0:
         raise ValueError(f"min_depth_m must be positive but got {min_depth_m}")
     depth_m = np.full((height_px, width_px), np.nan, np.float32)
-    rows = np.full((height_px, width_px), -1, np.int32)
+    if rows is None:
+        rows = _NO_ROWS
+    elif as_array("rows", rows, np.int32, (height_px, width_px)) is not rows:
+        raise ValueError("rows must be a C-contiguous, writable int32 array")
     _depth_image(cloud, matrix, float(min_depth_m), depth_m, rows)
-    return depth_m, rows
+    return depth_m
+
+
+_NO_ROWS = np.zeros((0, 0), np.int32)
 
 
 @njit("void(float32[:, ::1], float64[:, ::1], float64, float32[:, ::1], int32[:, ::1])", cache=True, nogil=True)
 def _depth_image(points, image_P_points, min_depth_m, depth_m, rows):  # type: ignore[no-untyped-def]
     height, width = depth_m.shape
     p = image_P_points
+    rows[:] = -1
     for i in range(points.shape[0]):
         x, y, z = float(points[i, 0]), float(points[i, 1]), float(points[i, 2])
         depth = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
@@ -70,4 +79,5 @@ def _depth_image(points, image_P_points, min_depth_m, depth_m, rows):  # type: i
         column, row = int(u + 0.5), int(v + 0.5)
         if not depth_m[row, column] <= depth:
             depth_m[row, column] = depth
-            rows[row, column] = i
+            if rows.size > 0:
+                rows[row, column] = i

@@ -25,8 +25,7 @@ class LidarDepth:
         cam_SE3_ego = frame.camera.cam_SE3_ego
         image_P_ego = frame.camera.matrix @ np.column_stack([cam_SE3_ego.rotation, cam_SE3_ego.translation])
         height_px, width_px = frame.image_rgb.shape[:2]
-        depth_m, _ = depth_image(frame.points_ego, image_P_ego, height_px, width_px)
-        return DepthMap(depth_m)
+        return DepthMap(depth_image(frame.points_ego, image_P_ego, height_px, width_px))
 
 
 class NoDepth:

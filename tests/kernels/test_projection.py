@@ -31,28 +31,31 @@ def test_nearest_point_wins_each_pixel(turned: bool) -> None:
     if turned:  # x forward, y left, z up, and the camera moved
         matrix = CAMERA[:, :3] @ np.array([[0, -1, 0, 0.3], [0, 0, -1, 1.2], [1, 0, 0, -0.5]])
         points = points[:, [2, 0, 1, 3]]
-    depth, rows = depth_image(points, matrix, 30, 40)
+    rows = np.zeros((30, 40), np.int32)
+    depth = depth_image(points, matrix, 30, 40, rows=rows)
     expected_depth, expected_rows = oracle(points, matrix, 30, 40)
     np.testing.assert_allclose(depth, expected_depth, rtol=1e-6)
     np.testing.assert_array_equal(rows, expected_rows)
-    assert depth.dtype == np.float32 and rows.dtype == np.int32 and (rows >= 0).sum() > 500
+    assert depth.dtype == np.float32 and (rows >= 0).sum() > 500
     # every point may come in any order
-    again, _ = depth_image(points[::-1], matrix, 30, 40)
+    again = depth_image(points[::-1], matrix, 30, 40)
     np.testing.assert_array_equal(again, depth)
 
 
 def test_points_behind_near_or_broken_leave_no_trace() -> None:
     bad = [[0, 0, -1], [0, 0, 0.05], [0, 0, np.nan], [0, 0, 0], [np.inf, 0, 1], [0, 0, np.inf]]
-    depth, rows = depth_image(bad, CAMERA, 30, 40)
+    rows = np.zeros((30, 40), np.int32)
+    depth = depth_image(bad, CAMERA, 30, 40, rows=rows)
     assert np.isnan(depth).all() and (rows == -1).all()
-    assert np.isnan(depth_image(np.zeros((0, 4), np.float32), CAMERA, 3, 4)[0]).all()
-    assert depth_image([[0, 0, 2], [0, 0, 2]], CAMERA, 30, 40)[1].max() == 0, "the first of equally near points"
+    assert np.isnan(depth_image(np.zeros((0, 4), np.float32), CAMERA, 3, 4)).all()
+    depth_image([[0, 0, 2], [0, 0, 2]], CAMERA, 30, 40, rows=rows)
+    assert rows.max() == 0, "the first of equally near points"
 
 
 def test_pixels_are_centred_on_whole_coordinates() -> None:
     edges = np.array([[-20.49, 1], [-20.51, 1], [19.49, 1], [19.51, 1]])
     points = np.column_stack([edges[:, 0] / 50, np.zeros(4), edges[:, 1]])
-    inside = [bool((depth_image(point[None], CAMERA, 30, 40)[1] >= 0).any()) for point in points]
+    inside = [bool((depth_image(point[None], CAMERA, 30, 40) > 0).any()) for point in points]
     assert inside == [True, False, True, False]
 
 
@@ -65,5 +68,9 @@ def test_what_cannot_be_projected_is_refused() -> None:
         depth_image(np.zeros((4, 3)), CAMERA * np.nan, 3, 3)
     with pytest.raises(ValueError, match="4x0"):
         depth_image(np.zeros((4, 3)), CAMERA, 0, 4)
+    with pytest.raises(ValueError, match=r"rows must be \(3, 4\)"):
+        depth_image(np.zeros((4, 3)), CAMERA, 3, 4, rows=np.zeros((4, 3), np.int32))
+    with pytest.raises(ValueError, match="int32"):
+        depth_image(np.zeros((4, 3)), CAMERA, 3, 4, rows=np.zeros((3, 4), np.int64))
     with pytest.raises(ValueError, match="min_depth_m"):
         depth_image(np.zeros((4, 3)), CAMERA, 3, 4, 0.0)
