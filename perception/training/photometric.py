@@ -35,7 +35,7 @@ class TorchvisionTransform(Section):
     """
 
     name: Literal[
-        "ColorJitter", "GaussianBlur", "GaussianNoise", "JPEG", "RandomAdjustSharpness", "RandomAutocontrast",
+        "ColorJitter", "GaussianBlur", "GaussianNoise", "RandomAdjustSharpness", "RandomAutocontrast",
         "RandomChannelPermutation", "RandomEqualize", "RandomGrayscale", "RandomInvert", "RandomPhotometricDistort",
         "RandomPosterize", "RandomSolarize",
     ]  # fmt: skip

@@ -26,7 +26,6 @@ from perception.training.data import (
 from perception.training.labelled_image import FileImages, LabelledImage
 from perception.training.labels import Sample
 from perception.training.settings import NonNegative, Positive, Section
-from perception.training.sim_source import sim_samples
 from perception.training.teacher import BoxTeacher
 
 __all__ = ["LabelledSamples", "Source", "SourceSettings", "read_source", "to_sample"]
@@ -262,6 +261,10 @@ def read_source(settings: SourceSettings, data: Path, teacher: Callable[[], BoxT
         widths = (settings.width_px, settings.network_width_px)
         samples = list(unlabelled_samples(path, settings.name, teacher(), *widths, settings.every))
     elif isinstance(settings, SimSource):
+        from perception.training.sim_source import (
+            sim_samples,
+        )  # the simulator and its kernels, only where they are used
+
         seeds = range(settings.first_seed, settings.first_seed + settings.drives)
         size = (settings.height_px, settings.width_px)
         samples = list(sim_samples(settings.scenarios, seeds, settings.frames, settings.seconds_apart, *size))
