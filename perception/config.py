@@ -25,6 +25,7 @@ __all__ = ["Config", "load_config"]
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
 PositiveInt = Annotated[int, Field(gt=0)]
 Pixels32 = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
 
@@ -91,6 +92,37 @@ class EgoMotionConfig(_Section):
     visual_features: PositiveInt
 
 
+class ImageTrackingConfig(_Section):
+    """Parts of the image trackers; ``perception.tracking.image_settings`` says what each does."""
+
+    camera_motion: Literal["auto", "poses", "images", "none"]
+    motion_model: Literal["similarity", "affine", "homography"]
+    appearance: Literal["auto", "embedding", "histogram", "none"]
+    low_score: Fraction
+    sure_score: NotNegative
+    weak_iou: Fraction
+    recover_iou: Fraction
+    double_iou: Fraction
+    direction_weight: NotNegative
+    score_weight: NotNegative
+    appearance_weight: NotNegative
+    buffer: NotNegative
+    re_update: bool
+    show_coast_frames: Annotated[int, Field(ge=0)]
+    tentative_frames: Annotated[int, Field(ge=0)]
+    position_std: PositiveFloat
+    acceleration_std: PositiveFloat
+    size_std: PositiveFloat
+    growth_std: PositiveFloat
+    refind_s: NotNegative
+    refind_reach: PositiveFloat
+    refind_similarity: Annotated[float, Field(ge=-1.0, le=1.0)]
+    class_gate: Literal["same", "group", "any"]
+    max_gap_s: PositiveFloat
+    max_objects: PositiveInt
+    per_class: tuple[str, ...]
+
+
 class TrackingConfig(_Section):
     """How objects are followed."""
 
@@ -99,6 +131,7 @@ class TrackingConfig(_Section):
     min_iou: Fraction
     max_coast_frames: Annotated[int, Field(ge=0)]
     min_hits: PositiveInt
+    image: ImageTrackingConfig
 
 
 class MappingConfig(_Section):

@@ -13,6 +13,7 @@ from perception.config import Config
 from perception.datasets.drive import DriveInfo
 from perception.detection.factory import make_detector
 from perception.egomotion.factory import make_egomotion
+from perception.egomotion.simple import StandingStill
 from perception.geometry import PinholeCamera
 from perception.lifting.factory import make_depth, make_lifter
 from perception.mapping.birdseye import BirdsEyeMap
@@ -148,20 +149,21 @@ def build_pipeline(config: Config, drive: DriveInfo, device: str = "auto", threa
         for used in getattr(stage, "weights", ()):
             if used not in weights.values():
                 weights[role] = used
+    egomotion = make_egomotion(
+        config.egomotion,
+        has_poses=drive.pose_source is not None,
+        has_lidar=has_lidar,
+        is_sequence=drive.is_sequence,
+    )
     return Pipeline(
-        egomotion=make_egomotion(
-            config.egomotion,
-            has_poses=drive.pose_source is not None,
-            has_lidar=has_lidar,
-            is_sequence=drive.is_sequence,
-        ),
+        egomotion=egomotion,
         network=network,
         detector=detector,
         semantic=semantic,
         instance=instance,
         depth=make_depth(config.lifting, network, has_lidar=has_lidar),
         lifter=make_lifter(config.lifting),
-        tracker=make_tracker(config.tracking),
+        tracker=make_tracker(config.tracking, has_motion=not isinstance(egomotion, StandingStill)),
         map_layer=make_map(config.mapping),
         weights=weights,
         device=network.device if network is not None else str(getattr(detector, "device", device)),

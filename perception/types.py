@@ -36,6 +36,8 @@ def _checked(
         array = value  # as it should be: np.require would take a microsecond to find out
     else:
         array = np.require(value, dtype=dtype, requirements="C")
+    if array.shape == shape:
+        return array
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape, strict=True)):
         wanted = "(" + ", ".join("N" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         raise ValueError(f"{owner}.{name} must be {wanted} but got shape {array.shape}")

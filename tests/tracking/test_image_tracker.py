@@ -73,8 +73,8 @@ def test_camera_motion_is_compensated() -> None:
         seen = set()
         for t in range(6):
             box = boxes_at(np.array([[600.0 - 80 * t, 100.0]]))
-            shift = np.array([1.0, 0, -80 if t and warp else 0, 0, 1.0, 0])
-            tracker.step(box, np.full(1, 0.9, np.float32), np.zeros(1, np.int64), t * FRAME_NS, shift)
+            shift = np.array([[1.0, 0, -80 if t and warp else 0], [0, 1.0, 0], [0, 0, 1.0]])
+            tracker.track_boxes(box, np.full(1, 0.9, np.float32), np.zeros(1, np.int64), t * FRAME_NS, None, shift)
             seen |= set(tracker.live_ids())
         return len(seen)
 
