@@ -157,11 +157,12 @@ class ReportConfig(_Section):
 
 
 class SaveConfig(_Section):
-    """Per-frame pictures of a stage's output."""
+    """Per-frame pictures of a stage's output, and masks of tracks."""
 
     semantic: bool
     instance: bool
     depth: bool
+    mots: bool
 
 
 class Config(_Section):

@@ -244,7 +244,7 @@ def prepare_output(request: ReplayRequest, drive: DriveInfo) -> Path:
 
 
 RUN_FILES = ("run.json", "video.mp4", "report.html", "latency.json", "tracks.parquet", "frames.parquet", "poses.txt")
-RUN_FOLDERS = ("kitti/detection", "kitti/tracking", "kitti", "map", "semantic", "instance", "depth")
+RUN_FOLDERS = ("kitti/detection", "kitti/tracking", "kitti", "map", "semantic", "instance", "depth", "mots")
 
 
 def _remove_run(out: Path) -> None:

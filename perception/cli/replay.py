@@ -31,7 +31,9 @@ def replay_command(
     frames: Annotated[int | None, typer.Option(min=1, help="At most so many frames.")] = None,
     start: Annotated[int, typer.Option(min=0, help="First frame.")] = 0,
     every: Annotated[int, typer.Option(min=1, help="Every so many frames.")] = 1,
-    save: Annotated[str, typer.Option(help="Pictures per frame: semantic,instance,depth.")] = "",
+    save: Annotated[
+        str, typer.Option(help="Pictures per frame, and masks of tracks: semantic,instance,depth,mots.")
+    ] = "",
     show: Annotated[bool, typer.Option("--show", help="Open a live window.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Keep a complete run; begin a partial one again.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
@@ -47,8 +49,8 @@ def replay_command(
         raise typer.BadParameter("give one drive, as DRIVE or with --video", param_hint="DRIVE")
     overrides = list(set_ or [])
     for name in filter(None, save.split(",")):
-        if name not in ("semantic", "instance", "depth"):
-            raise typer.BadParameter(f"{name!r} is none of semantic, instance, depth", param_hint="--save")
+        if name not in ("semantic", "instance", "depth", "mots"):
+            raise typer.BadParameter(f"{name!r} is none of semantic, instance, depth, mots", param_hint="--save")
         overrides.append(f"save.{name}=true")
     settings = load_config(config, overrides)
 

@@ -41,7 +41,14 @@ def track_command(
     ] = "",
     tracker: Annotated[
         str, typer.Option(help="For detections without 3D boxes: a name from the tracker factory.")
-    ] = "ocsort",
+    ] = "image",
+    config: Annotated[
+        Path | None, typer.Option(help="For detections without 3D boxes: TOML whose [tracking] is used.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting over both, such as tracking.min_score=0.5.")
+    ] = None,
+    in_image: Annotated[bool, typer.Option("--image", help="Track image boxes even where there are 3D boxes.")] = False,
     rate_hz: Annotated[float, typer.Option("--rate", min=0.001, help="Frames per second.")] = 10.0,
     sequences: Annotated[str, typer.Option(help="Comma-separated sequences; all by default.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of another run.")] = False,
@@ -64,13 +71,13 @@ def track_command(
             raise InputFormatError(f"--sequences {','.join(missing)}: not among {', '.join(s.name for s in found)}")
         found = [sequence for sequence in found if sequence.name in wanted]
     settings = load_box_settings(settings_name or ("pointrcnn" if layout == "pointrcnn" else "general"))
-    tracking = load_config(overrides=[f"tracking.tracker={tracker}"]).tracking
+    tracking = load_config(config, [*(set_ or []), f"tracking.tracker={tracker}"]).tracking
     _claim(out, [sequence.name for sequence in found], overwrite)
 
     with progress_bar(quiet) as bar:
         task = bar.add_task("tracking", total=len(found), rate="")
         for sequence in found:
-            if sequence.boxes_level is not None:
+            if sequence.boxes_level is not None and not in_image:
                 given = _poses_of(poses, sequence)
                 lines = _track_boxes(sequence, settings, given, offline, threshold, 1.0 / rate_hz)
             else:
@@ -205,6 +212,15 @@ def _as_logits(scores: npt.NDArray[np.float64], settings: BoxTrackerSettings) ->
     return np.asarray(np.log(probability / (1.0 - probability)))
 
 
+def _as_probabilities(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Scores 0 ... 1; those of a file in which one lies outside are log-odds."""
+    import numpy as np
+
+    if not len(scores) or (scores.min() >= 0.0 and scores.max() <= 1.0):
+        return scores
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scores, -50.0, 50.0))))
+
+
 def _track_image(
     sequence: DetectionSequence,
     tracking: TrackingConfig,
@@ -220,17 +236,18 @@ def _track_image(
     from perception.tracking.factory import make_tracker
     from perception.tracking.image_tracker import ImageTracker
 
-    tracker = make_tracker(tracking)
+    tracker = make_tracker(tracking, has_motion=False)
     if not isinstance(tracker, ImageTracker):
         raise ConfigError(f"--tracker {tracking.tracker}: detections without 3D boxes need a tracker of image boxes")
     if offline:
         raise ConfigError("--offline needs detections with 3D boxes")
+    scores = _as_probabilities(sequence.scores).astype(np.float32)
     least = tracking.min_score if threshold == "auto" else -np.inf if threshold is None else float(threshold)
     lines = []
     for frame in range(sequence.frame_count):
         here = slice(sequence.frame_starts[frame], sequence.frame_starts[frame + 1])
         tracks = tracker.track_boxes(
-            sequence.boxes_xyxy[here].astype(np.float32), sequence.scores[here].astype(np.float32),
+            sequence.boxes_xyxy[here].astype(np.float32), scores[here],
             sequence.class_ids[here], round(frame * frame_s * 1e9),
         )  # fmt: skip
         for i in np.flatnonzero(tracks.scores >= least):

@@ -36,9 +36,9 @@ def colour_histograms(image_rgb: npt.ArrayLike, boxes_xyxy: npt.ArrayLike) -> np
     >>> red = np.zeros((10, 10, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
     >>> blue = np.ascontiguousarray(red[:, :, ::-1])
     >>> box = np.array([[0, 0, 10, 10]], np.float32)
-    >>> (colour_histograms(red, box) @ colour_histograms(red, box).T).item()
+    >>> round((colour_histograms(red, box) @ colour_histograms(red, box).T).item(), 3)
     1.0
-    >>> (colour_histograms(red, box) @ colour_histograms(blue, box).T).item()
+    >>> round((colour_histograms(red, box) @ colour_histograms(blue, box).T).item(), 3)
     0.0
     """
     image = as_array("image_rgb", image_rgb, np.uint8, (None, None, 3))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from perception.sinks.guard import GuardedSinks
 from perception.sinks.kitti import KittiSink
 from perception.sinks.latency import LatencySink
+from perception.sinks.mots import MotsSink
 from perception.sinks.pictures import PicturesSink
 from perception.sinks.poses import PosesSink
 from perception.sinks.render import Painter
@@ -41,6 +42,8 @@ def make_sinks(context: RunContext) -> GuardedSinks:
     }
     if config.save.semantic or config.save.instance or config.save.depth:
         makers[PicturesSink.name] = lambda: PicturesSink(context)
+    if config.save.mots:
+        makers[MotsSink.name] = lambda: MotsSink(context)
     if context.show:
         makers[ViewerSink.name] = lambda: ViewerSink(painter, context.drive.name)
     if config.video.enabled:
