@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from sim_data.kernels.simd import part, vector_kernel
+
 __all__ = ["FLAG_MASKED", "FLAG_TWO_SIDED", "SETUP_COLUMNS", "rasterise", "setup_triangles"]
 
 FLAG_TWO_SIDED = 1
@@ -19,6 +21,8 @@ FLAG_MASKED = 2  # a sample counts only where the mask texture is opaque; the ma
 
 SETUP_COLUMNS = 18  # three edges (A, B, C), then the planes of inverse depth, u * inverse depth, v * inverse depth
 _NEAR_M = 0.08
+_BLOCK = 16  # samples on a side, in which triangles behind all that is drawn are left out
+_PATIENCE = 8  # triangles drawn in a block before it is looked through again
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -150,60 +154,110 @@ def _setup(  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(
+@part
+def _edge(a, b, c):  # type: ignore[no-untyped-def]
+    """Factors and constants over y of where ``a x + b y + c >= 0`` begins, where it ends, and what must be positive."""
+    inverse = 1.0 / a if a != 0.0 else 0.0
+    from_, to = -b * inverse, -c * inverse
+    begins, ends = a > 0.0, a < 0.0
+    return (
+        from_ if begins else 0.0,
+        to - 1e-7 if begins else -1e9,
+        from_ if ends else 0.0,
+        to + 1e-7 if ends else 1e9,
+        0.0 if begins or ends else b,
+        0.0 if begins or ends else c,
+    )
+
+
+@vector_kernel(
     "void(float64[:,::1], int32[:,::1], int32[:,::1], int64, uint8[::1], uint8[:,:,::1], boolean, int64, int64, "
-    "float32[:,::1], int32[:,::1])",
-    cache=True,
-    nogil=True,
-    error_model="numpy",
+    "float32[:,::1], int32[:,::1])"
 )
 def _rasterise(planes, boxes, sources, count, flags, masks, orthographic, band0, band1, nearness, ids):  # type: ignore[no-untyped-def]
     nearness[band0:band1] = 0.0
     ids[band0:band1] = -1
     size = masks.shape[1]
-    limits = np.empty(3)
-    inverse = np.empty(3)
-    for row in range(count):
-        top = max(boxes[row, 1], band0)
-        bottom = min(boxes[row, 3], band1 - 1)
-        if top > bottom:
-            continue
-        left, right = boxes[row, 0], boxes[row, 2]
-        flag = flags[sources[row, 0]]
-        masked = (flag & FLAG_MASKED) != 0
-        layer = flag >> 4
-        for e in range(3):
-            inverse[e] = 1.0 / planes[row, 3 * e] if planes[row, 3 * e] != 0.0 else 0.0
-        for y in range(top, bottom + 1):
-            low, high = float(left), float(right)
-            for e in range(3):
-                rest = planes[row, 3 * e + 1] * y + planes[row, 3 * e + 2]
-                if inverse[e] > 0.0:
-                    limits[e] = -rest * inverse[e]
-                    low = max(low, limits[e] - 1e-7)
-                elif inverse[e] < 0.0:
-                    limits[e] = -rest * inverse[e]
-                    high = min(high, limits[e] + 1e-7)
-                elif rest < 0.0:
-                    high = -1.0
-            if low > high:
+    wrap = np.int32(size - 1)
+    # the farthest sample of each block as of its last look, and how many triangles have been drawn there since
+    blocks = (nearness.shape[1] + _BLOCK - 1) // _BLOCK
+    farthest = np.zeros(((band1 - band0 + _BLOCK - 1) // _BLOCK, blocks), np.int32)
+    drawn = np.zeros(farthest.shape, np.int32)
+    # numbers that are not negative are in the order of their bits, and integers compare faster
+    bits = nearness.view(np.int32)
+    # what hides most is drawn first: triangles with holes come last
+    for turn in range(2):
+        for row in range(count):
+            top = max(boxes[row, 1], band0)
+            bottom = min(boxes[row, 3], band1 - 1)
+            if top > bottom:
                 continue
-            base = planes[row, 10] * y + planes[row, 11]
-            slope = planes[row, 9]
-            for x in range(int(np.ceil(low)), int(np.floor(high)) + 1):
-                near = np.float32(base + slope * x)
-                if near <= nearness[y, x]:
+            flag = flags[sources[row, 0]]
+            masked = (flag & FLAG_MASKED) != 0
+            if masked != (turn == 1):
+                continue
+            layer = flag >> 4
+            left, right = boxes[row, 0], boxes[row, 2]
+            plane = planes[row]
+            slope, steep, constant = plane[9], plane[10], plane[11]
+            across = max(slope * left, slope * right) + constant
+            number = np.int32(row)
+            mask = masks[layer]
+            # where each edge starts or ends a line
+            l0, m0, h0, n0, f0, g0 = _edge(plane[0], plane[1], plane[2])
+            l1, m1, h1, n1, f1, g1 = _edge(plane[3], plane[4], plane[5])
+            l2, m2, h2, n2, f2, g2 = _edge(plane[6], plane[7], plane[8])
+            for line in range((top - band0) // _BLOCK, (bottom - band0) // _BLOCK + 1):
+                y0 = max(top, band0 + line * _BLOCK)
+                y1 = min(bottom, band0 + line * _BLOCK + _BLOCK - 1)
+                nearest = np.float32(max(across + max(steep * y0, steep * y1), 0.0)).view(np.int32)
+                # the blocks in which some of the triangle may be seen
+                first, last = blocks, -1
+                for block in range(left // _BLOCK, right // _BLOCK + 1):
+                    if drawn[line, block] >= _PATIENCE:
+                        drawn[line, block] = 0
+                        far = np.int32(0x7FFFFFFF)
+                        stop_x = min(block * _BLOCK + _BLOCK, nearness.shape[1])
+                        for y in range(band0 + line * _BLOCK, min(band0 + line * _BLOCK + _BLOCK, band1)):
+                            line_bits = bits[y]
+                            for x in range(block * _BLOCK, stop_x):
+                                far = min(far, line_bits[np.uint64(x)])
+                        farthest[line, block] = far
+                    if nearest > farthest[line, block]:
+                        drawn[line, block] += 1
+                        first, last = min(first, block), block
+                if last < 0:
                     continue
-                if masked:
-                    depth = 1.0 if orthographic else 1.0 / (base + slope * x)
-                    u = (planes[row, 12] * x + planes[row, 13] * y + planes[row, 14]) * depth
-                    v = (planes[row, 15] * x + planes[row, 16] * y + planes[row, 17]) * depth
-                    column = int((u - np.floor(u)) * size) % size
-                    line = int((v - np.floor(v)) * size) % size
-                    if masks[layer, line, column] < 128:
+                start, stop = float(max(left, first * _BLOCK)), float(min(right, last * _BLOCK + _BLOCK - 1))
+                for y in range(y0, y1 + 1):
+                    low = max(start, l0 * y + m0, l1 * y + m1, l2 * y + m2)
+                    high = min(stop, h0 * y + n0, h1 * y + n1, h2 * y + n2)
+                    if low > high or min(f0 * y + g0, f1 * y + g1, f2 * y + g2) < 0.0:
                         continue
-                nearness[y, x] = near
-                ids[y, x] = row
+                    x0, x1 = int(np.ceil(low)), int(np.floor(high)) + 1
+                    base = steep * y + constant
+                    near_row, id_row = nearness[y], ids[y]
+                    if not masked:
+                        for x in range(x0, x1):
+                            near = np.float32(base + slope * x)
+                            seen = near > near_row[np.uint64(x)]
+                            near_row[np.uint64(x)] = near if seen else near_row[np.uint64(x)]
+                            id_row[np.uint64(x)] = number if seen else id_row[np.uint64(x)]
+                        continue
+                    while x0 < x1 and np.float32(base + slope * x0) <= near_row[np.uint64(x0)]:
+                        x0 += 1
+                    base_u, base_v = plane[13] * y + plane[14], plane[16] * y + plane[17]
+                    for x in range(x0, x1):
+                        exact = base + slope * x
+                        depth = 1.0 if orthographic else 1.0 / exact
+                        u, v = (plane[12] * x + base_u) * depth, (plane[15] * x + base_v) * depth
+                        column = np.int32((u - np.floor(u)) * size) & wrap
+                        height = np.int32((v - np.floor(v)) * size) & wrap
+                        near = np.float32(exact)
+                        opaque = mask[np.uint32(height), np.uint32(column)] >= 128
+                        seen = opaque & (near > near_row[np.uint64(x)])
+                        near_row[np.uint64(x)] = near if seen else near_row[np.uint64(x)]
+                        id_row[np.uint64(x)] = number if seen else id_row[np.uint64(x)]
 
 
 def setup_triangles(
@@ -269,12 +323,14 @@ def rasterise(
         sources: as above.
         count: rows of ``planes`` in use.
         flags: (T,) of the mesh triangles.
-        masks: (L, S, S) opacity textures of masked triangles.
+        masks: (L, S, S) opacity textures of masked triangles, S a power of two.
         orthographic: as in ``setup_triangles``.
         band: rows to fill.
         nearness: (H, W) written: inverse depth (1/m), or 10000 m minus depth when orthographic; 0 where nothing is.
         ids: (H, W) written: row of ``planes``, -1 where nothing is.
     """
+    if masks.shape[1] & (masks.shape[1] - 1):
+        raise ValueError(f"masks must have a power of two as size but got {masks.shape}")
     if nearness.shape != ids.shape or not 0 <= band[0] <= band[1] <= len(ids):
         raise ValueError(f"band {band} must lie in both buffers but they are {nearness.shape} and {ids.shape}")
     _rasterise(planes, boxes, sources, count, flags, masks, orthographic, band[0], band[1], nearness, ids)
