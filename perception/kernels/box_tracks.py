@@ -34,14 +34,33 @@ INTEGERS = 6
     _POSITION_STD, _POSITION_STD_PER_M, _TRUST, _ACCELERATION_STD, _BIRTH_SPEED_STD, _NEWCOMER_LOG_DENSITY,
     _TAIL_DEGREES, _OVERLAP, _REACH, _YAW_STD, _YAW_RATE_STD, _SIZE_STD, _HEIGHT_STD, _CLIMB_STD, _SCORE_SCALE,
     _SCORE_PER_M2, _SCORE_OFFSET, MISS_EVIDENCE, _MAX_EVIDENCE, _DEATH_EVIDENCE, _MAX_COAST, _SHOW_EVIDENCE,
-    _SHOW_COAST, _SHOW_VISIBLE, _LENGTH_BONUS, _WIDTH_SHARE, _COAST_PENALTY,
-) = range(27)  # fmt: skip
-PARAMETERS = 27
+    _SHOW_COAST, _SHOW_VISIBLE, _LENGTH_BONUS, _WIDTH_SHARE, _COAST_PENALTY, _MIN_GIOU, _SHOW_OVERLAP, _SHOW_MEASURED,
+) = range(30)  # fmt: skip
+PARAMETERS = 30
 
 
 @njit("float64(float64)", cache=True, nogil=True)
 def _wrap(angle):  # type: ignore[no-untyped-def]
     return (angle + np.pi) % (2.0 * np.pi) - np.pi
+
+
+@njit(
+    "float64(float64, float64, float64, float64, float64, float64, float64, float64, float64)", cache=True, nogil=True
+)
+def _overlap(x, y, yaw, length, width, other_x, other_y, other_length, other_width):  # type: ignore[no-untyped-def]
+    """IoU of two footprints, about: as if both were turned alike and of one size, the mean of theirs."""
+    dx, dy = other_x - x, other_y - y
+    reach = max(length, other_length)
+    if abs(dx) > reach or abs(dy) > reach:
+        return 0.0
+    cosine, sine = np.cos(yaw), np.sin(yaw)
+    length, width = 0.5 * (length + other_length), 0.5 * (width + other_width)
+    shared_x = length - abs(cosine * dx + sine * dy)
+    shared_y = width - abs(cosine * dy - sine * dx)
+    if shared_x <= 0.0 or shared_y <= 0.0:
+        return 0.0
+    shared = shared_x * shared_y
+    return shared / (2.0 * length * width - shared)
 
 
 @njit("float64[:, ::1](float64[:, ::1], float64[::1])", cache=True, nogil=True)
@@ -88,14 +107,38 @@ def calibrate(boxes, scores, classes, parameters):  # type: ignore[no-untyped-de
     """(2, N): log-odds that each detection is right, and the standard deviation of its position (m).
 
     Boxes are in the ego frame. Detectors score distant objects lower although they are right as often, which
-    ``score_per_m2`` makes up for; positions grow less certain with range.
+    ``score_per_m2`` makes up for; positions grow less certain with range. Two boxes of different classes of which one
+    stands in the middle of the other are rival readings of one object, of which at most one is right: the log-odds of
+    each fall by ``log(1 + sum of the rivals' odds)``.
     """
-    out = np.empty((2, boxes.shape[0]))
-    for j in range(boxes.shape[0]):
+    found = boxes.shape[0]
+    out = np.empty((2, found))
+    alone = np.empty(found)
+    turn = np.empty((found, 2))
+    for j in range(found):
         own = parameters[classes[j]]
         range2 = boxes[j, 0] * boxes[j, 0] + boxes[j, 1] * boxes[j, 1]
-        out[0, j] = own[_SCORE_SCALE] * scores[j] + own[_SCORE_PER_M2] * range2 + own[_SCORE_OFFSET]
+        alone[j] = own[_SCORE_SCALE] * scores[j] + own[_SCORE_PER_M2] * range2 + own[_SCORE_OFFSET]
         out[1, j] = own[_POSITION_STD] + own[_POSITION_STD_PER_M] * np.sqrt(range2)
+        turn[j, 0], turn[j, 1] = np.cos(boxes[j, 3]), np.sin(boxes[j, 3])
+    for j in range(found):
+        rivals = 0.0
+        for k in range(found):
+            if classes[k] == classes[j]:
+                continue
+            dx, dy = boxes[k, 0] - boxes[j, 0], boxes[k, 1] - boxes[j, 1]
+            reach = max(boxes[j, 4], boxes[k, 4])
+            if abs(dx) > reach or abs(dy) > reach:
+                continue
+            if (
+                2.0 * abs(turn[j, 0] * dx + turn[j, 1] * dy) < boxes[j, 4]
+                and 2.0 * abs(turn[j, 0] * dy - turn[j, 1] * dx) < boxes[j, 5]
+            ) or (
+                2.0 * abs(turn[k, 0] * dx + turn[k, 1] * dy) < boxes[k, 4]
+                and 2.0 * abs(turn[k, 0] * dy - turn[k, 1] * dx) < boxes[k, 5]
+            ):
+                rivals += np.exp(min(alone[k], 20.0))
+        out[0, j] = alone[j] - np.log1p(rivals)
     return out
 
 
@@ -126,12 +169,20 @@ def pair_costs(floats, integers, count, boxes, classes, deviations, parameters):
         own_class = integers[i, CLASS]
         own = parameters[own_class]
         reach = own[_REACH]
+        cosine, sine = np.cos(s[YAW]), np.sin(s[YAW])
         for j in range(found):
             if classes[j] != own_class:
                 continue
             dx = boxes[j, 0] - s[X]
             dy = boxes[j, 1] - s[Y]
             if abs(dx) > reach or abs(dy) > reach:
+                continue
+            along, across = abs(cosine * dx + sine * dy), abs(cosine * dy - sine * dx)
+            length, width = 0.5 * (s[LENGTH] + boxes[j, 4]), 0.5 * (s[WIDTH] + boxes[j, 5])
+            shared = max(length - along, 0.0) * max(width - across, 0.0)
+            union = 2.0 * length * width - shared
+            around = (length + along) * (width + across)
+            if shared / union - 1.0 + union / around < own[_MIN_GIOU]:
                 continue
             noise = deviations[j] * deviations[j]
             xx, xy, yy = s[XX] + noise, s[XY], s[YY] + noise
@@ -158,16 +209,19 @@ def mark_pairs(integers, count, column_of_row, classes):  # type: ignore[no-unty
 
 
 @njit(
-    "float64[:, ::1](float64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], float64, float64, float64, "
-    "float64[::1])",
+    "float64[:, ::1](float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], float64, "
+    "float64, float64, float64[::1], float64[:, ::1])",
     cache=True,
     nogil=True,
 )
-def _ego_shift(floats, count, boxes, deviations, column_of_row, ego_x, ego_y, degrees, prior):  # type: ignore[no-untyped-def]
+def _ego_shift(  # type: ignore[no-untyped-def]
+    floats, integers, count, boxes, deviations, column_of_row, ego_x, ego_y, degrees, prior, parameters
+):
     """(2, 3): shift and turn of the vehicle that its prediction missed (m, m, rad), and their standard deviations.
 
-    Robust least squares over the residuals of paired tracks: every pair pulls with the inverse of its variance, less
-    the further off it is (Student-t weights), against a ``prior`` (3,) of zero mean. It turns about the vehicle itself.
+    Robust least squares over the residuals in place and yaw of paired tracks: every pair pulls with the inverse of its
+    variance, less the further off it is (Student-t weights) and the faster it moves, against a ``prior`` (3,) of zero
+    mean. It turns about the vehicle itself.
     """
     out = np.zeros((2, 3))
     for _ in range(3):
@@ -185,7 +239,9 @@ def _ego_shift(floats, count, boxes, deviations, column_of_row, ego_x, ego_y, de
             gap_y = s[Y] - boxes[j, 1]
             left_x = gap_x - (out[0, 0] - ry * out[0, 2])
             left_y = gap_y - (out[0, 1] + rx * out[0, 2])
-            variance = 0.5 * (s[XX] + s[YY]) + deviations[j] * deviations[j]
+            # what stands still tells most: others speed up, brake and turn of themselves
+            moving = 1.0 + s[VX] * s[VX] + s[VY] * s[VY]
+            variance = moving * (0.5 * (s[XX] + s[YY]) + deviations[j] * deviations[j])
             squared = (left_x * left_x + left_y * left_y) / variance
             weight = (degrees + 2.0) / (degrees + squared) / variance
             a[0, 0] += weight
@@ -196,6 +252,13 @@ def _ego_shift(floats, count, boxes, deviations, column_of_row, ego_x, ego_y, de
             b[0] += weight * gap_x
             b[1] += weight * gap_y
             b[2] += weight * (rx * gap_y - ry * gap_x)
+            # a box turned half round is the same box; one further off says nothing
+            off = _wrap(2.0 * (s[YAW] - boxes[j, 3])) / 2.0
+            variance = moving * (s[YAW_VAR] + parameters[integers[i, CLASS], _YAW_STD] ** 2)
+            squared = (off - out[0, 2]) ** 2 / variance
+            weight = (degrees + 1.0) / (degrees + squared) / variance
+            a[2, 2] += weight
+            b[2] += weight * off
         # elimination of the shift: a[0, 1] is 0
         pivot = a[2, 2] - a[0, 2] * a[0, 2] / a[0, 0] - a[1, 2] * a[1, 2] / a[1, 1]
         turn = (b[2] - a[0, 2] * b[0] / a[0, 0] - a[1, 2] * b[1] / a[1, 1]) / pivot
@@ -219,26 +282,34 @@ def _move(pose, x, y, turn):  # type: ignore[no-untyped-def]
     pose[10] += y
 
 
-@njit("void(float64[::1], float64[:, ::1], float64)", cache=True, nogil=True)
-def predict_ego(pose, motion, dt_s):  # type: ignore[no-untyped-def]
-    """Moves the vehicle's pose (as in ``to_world``) on by the first row of its ``motion``."""
+@njit("void(float64[::1], float64[:, ::1], float64, float64)", cache=True, nogil=True)
+def predict_ego(pose, motion, dt_s, straightening):  # type: ignore[no-untyped-def]
+    """Moves the vehicle's pose (as in ``to_world``) on by the first row of its ``motion``.
+
+    The yaw rate decays at the rate of ``straightening`` (1/s).
+    """
     heading = np.arctan2(pose[3], pose[0])
     cosine, sine = np.cos(heading), np.sin(heading)
     along, across = motion[0, 0] * dt_s, motion[0, 1] * dt_s
+    # vehicles straighten up: without this, objects that move alike would let the world spin
+    motion[0, 2] *= np.exp(-straightening * dt_s)
     _move(pose, cosine * along - sine * across, sine * along + cosine * across, motion[0, 2] * dt_s)
 
 
 @njit(
-    "void(float64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], float64, float64, float64[::1], "
-    "float64[::1], float64[:, ::1])",
+    "void(float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], float64, float64, "
+    "float64[::1], float64[::1], float64[:, ::1], float64[:, ::1])",
     cache=True,
     nogil=True,
 )
-def correct_ego(floats, count, boxes, deviations, column_of_row, dt_s, degrees, drift, pose, motion):  # type: ignore[no-untyped-def]
+def correct_ego(  # type: ignore[no-untyped-def]
+    floats, integers, count, boxes, deviations, column_of_row, dt_s, degrees, drift, pose, motion, parameters
+):
     """Aligns the vehicle's pose with what its tracks expect and learns its motion from the correction, both in place.
 
     Args:
         floats: track state.
+        integers: track state.
         count: live tracks.
         boxes: (N, 7) detections, placed in the world with the predicted pose.
         deviations: (N,) m standard deviation of each.
@@ -248,6 +319,7 @@ def correct_ego(floats, count, boxes, deviations, column_of_row, dt_s, degrees, 
         drift: (3,) standard deviations of acceleration along and across (m/s^2) and of yaw acceleration (rad/s^2).
         pose: (12,) as in ``to_world``.
         motion: (2, 3) speed along and across (m/s) and yaw rate (rad/s), and their standard deviations.
+        parameters: (classes, ``PARAMETERS``).
     """
     heading = np.arctan2(pose[3], pose[0])
     cosine, sine = np.cos(heading), np.sin(heading)
@@ -257,7 +329,9 @@ def correct_ego(floats, count, boxes, deviations, column_of_row, dt_s, degrees, 
     prior[0] = np.sqrt(cosine * cosine * along2 + sine * sine * across2)
     prior[1] = np.sqrt(sine * sine * along2 + cosine * cosine * across2)
     prior[2] = np.sqrt(motion[1, 2] ** 2 + (drift[2] * dt_s) ** 2) * dt_s
-    shift = _ego_shift(floats, count, boxes, deviations, column_of_row, pose[9], pose[10], degrees, prior)
+    shift = _ego_shift(
+        floats, integers, count, boxes, deviations, column_of_row, pose[9], pose[10], degrees, prior, parameters
+    )
     x, y, turn = shift[0, 0], shift[0, 1], shift[0, 2]
     _move(pose, x, y, turn)
     motion[0, 0] += (cosine * x + sine * y) / dt_s
@@ -384,18 +458,22 @@ def update(  # type: ignore[no-untyped-def]
             # solid things do not overlap: a second box on a track seen in this frame is no newcomer
             if integers[i, DETECTION] < 0 or integers[i, CLASS] != newborn_classes[j] or integers[i, AGE] == 1:
                 continue
-            dx, dy = boxes[j, 0] - floats[i, X], boxes[j, 1] - floats[i, Y]
-            if abs(dx) > own[_REACH] or abs(dy) > own[_REACH]:
-                continue
-            cosine, sine = np.cos(floats[i, YAW]), np.sin(floats[i, YAW])
-            length, width = 0.5 * (floats[i, LENGTH] + boxes[j, 4]), 0.5 * (floats[i, WIDTH] + boxes[j, 5])
-            shared_x = length - abs(cosine * dx + sine * dy)
-            shared_y = width - abs(cosine * dy - sine * dx)
-            if shared_x > 0.0 and shared_y > 0.0:
-                shared = shared_x * shared_y
-                if shared > own[_OVERLAP] * (2.0 * length * width - shared):
-                    doubled = True
-                    break
+            if (
+                _overlap(
+                    floats[i, X],
+                    floats[i, Y],
+                    floats[i, YAW],
+                    floats[i, LENGTH],
+                    floats[i, WIDTH],
+                    boxes[j, 0],
+                    boxes[j, 1],
+                    boxes[j, 4],
+                    boxes[j, 5],
+                )
+                > own[_OVERLAP]
+            ):
+                doubled = True
+                break
         if doubled:
             continue
         s = floats[kept]
@@ -422,19 +500,38 @@ def update(  # type: ignore[no-untyped-def]
     return kept
 
 
-@njit("float64[:, ::1](float64[:, ::1], int64, float64[::1])", cache=True, nogil=True)
-def boxes_of(floats, count, pose):  # type: ignore[no-untyped-def]
-    """(count, 7) boxes of the tracks in the ego frame, by the inverse of ``pose`` (as in ``to_world``)."""
+@njit(
+    "float64[:, ::1](float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[::1], float64[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def boxes_of(floats, integers, count, boxes, pose, parameters):  # type: ignore[no-untyped-def]
+    """(count, 7) boxes of the tracks in the ego frame, by the inverse of ``pose`` (as in ``to_world``).
+
+    Errors of a detector change slowly, so the truth lies between a track's state and its last detection: places and
+    sizes of tracks that were seen in this frame move by ``show_measured`` towards their row of ``boxes`` (N, 7).
+    """
     out = np.empty((count, 7))
     turn = np.arctan2(pose[3], pose[0])
     for i in range(count):
         s = floats[i]
-        x, y, z = s[X] - pose[9], s[Y] - pose[10], s[Z] - pose[11]
+        x, y, z = s[X], s[Y], s[Z]
+        length, width, tall = s[LENGTH], s[WIDTH], s[TALL]
+        j = integers[i, DETECTION]
+        if j >= 0:
+            share = parameters[integers[i, CLASS], _SHOW_MEASURED]
+            x += share * (boxes[j, 0] - x)
+            y += share * (boxes[j, 1] - y)
+            z += share * (boxes[j, 2] - z)
+            length += share * (boxes[j, 4] - length)
+            width += share * (boxes[j, 5] - width)
+            tall += share * (boxes[j, 6] - tall)
+        x, y, z = x - pose[9], y - pose[10], z - pose[11]
         out[i, 0] = pose[0] * x + pose[3] * y + pose[6] * z
         out[i, 1] = pose[1] * x + pose[4] * y + pose[7] * z
         out[i, 2] = pose[2] * x + pose[5] * y + pose[8] * z
         out[i, 3] = _wrap(s[YAW] - turn)
-        out[i, 4], out[i, 5], out[i, 6] = s[LENGTH], s[WIDTH], s[TALL]
+        out[i, 4], out[i, 5], out[i, 6] = length, width, tall
     return out
 
 
@@ -496,8 +593,9 @@ def shown(floats, integers, count, in_image, parameters):  # type: ignore[no-unt
     """Rows to show, and the score of each: seen in this frame, or lately and with enough evidence to bridge a gap.
 
     The score is the mean log-odds of the track's detections plus a bonus for each doubling of their number, since long
-    tracks are rarely false, less a penalty for each frame since the last detection. ``in_image`` (count, 5) comes from
-    ``image_boxes``; it has no rows when there is no camera.
+    tracks are rarely false, less a penalty for each frame since the last detection. An unseen track on the place of a
+    seen one stays out of sight, as two things cannot share it. ``in_image`` (count, 5) comes from ``image_boxes``; it
+    has no rows when there is no camera.
     """
     rows = np.empty(count, np.int64)
     scores = np.empty(count)
@@ -510,6 +608,27 @@ def shown(floats, integers, count, in_image, parameters):  # type: ignore[no-unt
             if integers[i, MISSED] > own[_SHOW_COAST] or floats[i, EVIDENCE] < own[_SHOW_EVIDENCE]:
                 continue
             if in_image.shape[0] and in_image[i, 4] < own[_SHOW_VISIBLE]:
+                continue
+            s = floats[i]
+            hidden = False
+            for k in range(count):
+                if integers[k, MISSED] == 0 and (
+                    _overlap(
+                        s[X],
+                        s[Y],
+                        s[YAW],
+                        s[LENGTH],
+                        s[WIDTH],
+                        floats[k, X],
+                        floats[k, Y],
+                        floats[k, LENGTH],
+                        floats[k, WIDTH],
+                    )
+                    > own[_SHOW_OVERLAP]
+                ):
+                    hidden = True
+                    break
+            if hidden:
                 continue
         rows[found] = i
         mean = floats[i, LOG_ODDS_SUM] / integers[i, HITS]

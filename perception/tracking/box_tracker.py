@@ -87,7 +87,9 @@ class BoxTracker:
     @property
     def world_SE3_ego(self) -> SE3:
         """The pose in use: given, or estimated from the detections."""
-        return SE3(self._pose[:9].reshape(3, 3), self._pose[9:])
+        # a copy, since the kernels move the pose in place
+        pose = self._pose.copy()
+        return SE3(pose[:9].reshape(3, 3), pose[9:])
 
     def step(
         self,
@@ -116,7 +118,7 @@ class BoxTracker:
         boxes, scores, classes, kept = self._checked(boxes_ego, scores, class_rows)
         dt_s, moved = self._advance_clock(timestamp_ns)
         log_odds, deviations = box_tracks.calibrate(boxes, scores, classes, self._parameters)
-        box_tracks.predict_ego(self._pose, self._motion, dt_s)
+        box_tracks.predict_ego(self._pose, self._motion, dt_s, self.settings.ego.straightening)
         box_tracks.predict(self._floats, self._integers, self._count, dt_s, self._parameters)
         if world_SE3_ego is not None:
             self._pose = np.concatenate([world_SE3_ego.rotation.ravel(), world_SE3_ego.translation])
@@ -124,8 +126,8 @@ class BoxTracker:
         pairs = self._associate(boxes_world, classes, deviations)
         if world_SE3_ego is None and dt_s > 0.0:
             box_tracks.correct_ego(
-                self._floats, self._count, boxes_world, deviations, pairs, dt_s,
-                self.settings.ego.tail_degrees, self._drift_std, self._pose, self._motion,
+                self._floats, self._integers, self._count, boxes_world, deviations, pairs, dt_s,
+                self.settings.ego.tail_degrees, self._drift_std, self._pose, self._motion, self._parameters,
             )  # fmt: skip
             boxes_world = box_tracks.to_world(boxes, self._pose)
             pairs = self._associate(boxes_world, classes, deviations)
@@ -138,7 +140,7 @@ class BoxTracker:
         if self._count:
             self._next_id = max(self._next_id, int(self._integers[self._count - 1, box_tracks.ID]) + 1)
         self._kept = kept
-        return self._show(projection, image_size, kept)
+        return self._show(boxes_world, projection, image_size, kept)
 
     def pairs(self) -> Int64Array:
         """(K, 2) i64: id of each track that the last step's detections reached, and the detection's row."""
@@ -166,9 +168,15 @@ class BoxTracker:
         return assignment.assign_gated(costs, 0.0)
 
     def _show(
-        self, projection: Float64Array | None, image_size: tuple[float, float], kept: Int64Array | None
+        self,
+        boxes_world: Float64Array,
+        projection: Float64Array | None,
+        image_size: tuple[float, float],
+        kept: Int64Array | None,
     ) -> BoxTracks:
-        boxes = box_tracks.boxes_of(self._floats, self._count, self._pose)
+        boxes = box_tracks.boxes_of(
+            self._floats, self._integers, self._count, boxes_world, self._pose, self._parameters
+        )
         in_image = _NO_IMAGE
         if projection is not None:
             in_image = box_tracks.image_boxes(

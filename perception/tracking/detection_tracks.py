@@ -105,14 +105,18 @@ def track_boxes_offline(
     poses: Sequence[SE3] | None = None,
 ) -> TrackRows:
     """As ``track_boxes``, then merges, smooths and fills over the whole sequence (``perception.tracking.offline``)."""
+    boxes_ego, scores = np.require(boxes_ego, np.float64, "C"), np.require(scores, np.float64, "C")
     online = _online(settings, frame_starts, boxes_ego, scores, class_rows, projection, image_size, frame_s, poses)
     parameters = settings.parameters()
-    log_odds, deviations = box_tracks.calibrate(boxes_ego, scores, class_rows, parameters)
+    log_odds, deviations = np.empty(len(scores)), np.empty(len(scores))
     frames = np.repeat(np.arange(len(frame_starts) - 1), np.diff(frame_starts))
     boxes_world = np.empty_like(boxes_ego)
     for frame, pose in enumerate(online.poses):
         here = slice(frame_starts[frame], frame_starts[frame + 1])
         boxes_world[here] = box_tracks.to_world(boxes_ego[here], _flat(pose))
+        log_odds[here], deviations[here] = box_tracks.calibrate(
+            boxes_ego[here], scores[here], class_rows[here], parameters
+        )
     names = settings.class_names
     tracklets = []
     for track_id in np.unique(online.track_of_detection[online.track_of_detection >= 0]):

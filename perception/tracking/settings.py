@@ -62,6 +62,9 @@ class BoxClassSettings(_Section):
         length_bonus: score for each doubling of a track's detections.
         width_share: width of the object's image outline as a share of its projected box.
         coast_penalty: score that each frame without detection takes, so that a threshold ends gaps before tracks.
+        min_giou: pairs whose footprints have a lower generalised IoU are not considered.
+        show_overlap: an unseen track that overlaps a seen one by more (IoU) is not shown: solid things do not.
+        show_measured: share of the way from the state to the detection at which a seen track's box is shown.
     """
 
     position_std_m: Positive
@@ -91,6 +94,9 @@ class BoxClassSettings(_Section):
     length_bonus: NotNegative
     width_share: Annotated[float, Field(gt=0.0, le=1.0)]
     coast_penalty: NotNegative
+    min_giou: Annotated[float, Field(ge=-1.0, le=1.0)]
+    show_overlap: Share
+    show_measured: Share
 
 
 class EgoSettings(_Section):
@@ -101,6 +107,8 @@ class EgoSettings(_Section):
             (rad/s).
         acceleration_std: m/s^2 along; likewise across and ``yaw_acceleration_std`` (rad/s^2).
         tail_degrees: degrees of freedom of the residuals' Student-t distribution.
+        straightening: 1/s, rate at which the yaw rate decays where nothing tells of it. Objects that all move alike
+            say nothing of the vehicle's own turning, and what little they seem to say would add up.
     """
 
     speed_std: Positive
@@ -110,6 +118,7 @@ class EgoSettings(_Section):
     side_acceleration_std: Positive
     yaw_acceleration_std: Positive
     tail_degrees: Positive
+    straightening: NotNegative
 
 
 class BoxTrackerSettings(_Section):

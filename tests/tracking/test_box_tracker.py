@@ -75,6 +75,30 @@ def test_the_vehicles_own_motion_is_found(settings: BoxTrackerSettings) -> None:
     assert abs(poses[-1].yaw_rad - tracker.world_SE3_ego.yaw_rad) < 0.03
 
 
+def test_poses_once_given_out_stay_as_they_were(settings: BoxTrackerSettings) -> None:
+    _, boxes = street(12)
+    tracker = BoxTracker(settings)
+    held = []
+    for t, now in enumerate(boxes):
+        tracker.step(now, np.full(14, 8.0), np.zeros(14, np.int64), t * FRAME_NS)
+        held.append((tracker.world_SE3_ego, tracker.world_SE3_ego.translation.copy()))
+    for pose, then in held:
+        np.testing.assert_array_equal(pose.translation, then)
+    assert held[-1][1][0] > held[5][1][0] + 1.0
+
+
+def test_a_car_ahead_alone_does_not_spin_the_world(settings: BoxTrackerSettings) -> None:
+    rng = np.random.default_rng(0)
+    tracker = BoxTracker(settings)
+    for t in range(300):
+        ahead = np.array([[30.0, 0.6 * np.sin(0.02 * t), 0.75, 0.0, *CAR]])
+        ahead[:, :4] += rng.normal(0, 0.05, 4)
+        tracks = tracker.step(ahead, np.full(1, 8.0), np.zeros(1, np.int64), t * FRAME_NS)
+        assert tracks.track_ids[tracks.detection_rows == 0].tolist() == [1]
+        assert np.hypot(*(tracks.boxes_ego[0, :2] - ahead[0, :2])) < 0.3
+    assert abs(tracker.world_SE3_ego.yaw_rad) < 0.35
+
+
 def test_velocities_are_those_of_the_world(settings: BoxTrackerSettings) -> None:
     poses, boxes = street(40)
     tracker = BoxTracker(settings)
@@ -120,6 +144,33 @@ def test_a_track_born_lying_across_turns_with_its_detections(settings: BoxTracke
     seen = box + np.array([0, 0, 0, 0.5 * np.pi, 0, 0, 0])
     tracks = tracker.step(seen, np.full(1, 6.0), np.zeros(1, np.int64), 10 * FRAME_NS, SE3.identity())
     assert abs(tracks.boxes_ego[0, 3] - 0.3) < 0.05
+
+
+def test_of_two_readings_of_one_object_the_likelier_wins(settings: BoxTrackerSettings) -> None:
+    cyclist, walker = np.array([15.0, 2, 0.9, 0, 1.8, 0.6, 1.7]), np.array([15.1, 2, 0.9, 0, 0.8, 0.6, 1.7])
+    scores, classes = np.array([8.0, 2.5]), np.array([2, 1])
+    aside = np.array([0, 8, 0, 0, 0, 0, 0])
+    apart, together = BoxTracker(settings), BoxTracker(settings)
+    for t in range(5):
+        far = apart.step(np.stack([cyclist, walker + aside]), scores, classes, t * FRAME_NS)
+        near = together.step(np.stack([cyclist, walker]), scores, classes, t * FRAME_NS)
+    assert near.class_rows.tolist() == far.class_rows.tolist() == [2, 1]
+    assert abs(near.scores[0] - far.scores[0]) < 1.0
+    assert near.scores[1] < far.scores[1] - 2.0
+
+
+def test_an_unseen_track_on_the_place_of_a_seen_one_is_not_shown(settings: BoxTrackerSettings) -> None:
+    tracker = BoxTracker(settings)
+    one, score = np.zeros(1, np.int64), np.full(1, 9.0)
+    parked = np.array([[20.0, 3.0, 0.8, 0.0, *CAR]])
+    for t in range(20):
+        passing = np.array([[4.0 + 0.7 * t, 3.0, 0.8, 0.0, *CAR]])
+        both = np.concatenate([parked, passing])
+        tracker.step(both, np.full(2, 9.0), np.zeros(2, np.int64), t * FRAME_NS, SE3.identity())
+    # the driven one stops being seen just before it would run through the parked one
+    shown = [tracker.step(parked, score, one, t * FRAME_NS, SE3.identity()) for t in range(20, 24)]
+    assert all(len(tracks) == 1 for tracks in shown[1:])
+    assert len(tracker.live_ids()) == 2
 
 
 def test_a_double_of_a_tracked_box_starts_nothing(settings: BoxTrackerSettings) -> None:
