@@ -3,7 +3,8 @@
 python tools/camvid_benchmark.py --data CAMVID --split test --pred OUT
 
 ``OUT`` receives one PNG of class ids 0 … 10 for each frame, named like the frame. With --evaluate-only the PNGs that
-lie there are evaluated. Frames are ``CAMVID/SPLIT``, labels ``CAMVID/SPLITannot``.
+lie there are evaluated. Frames are ``CAMVID/SPLIT``, labels ``CAMVID/SPLITannot``. The network sees pictures at about
+the number of pixels of 320x1056, unless --config or --set network.input_… says otherwise; a replay uses 256x832.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ import typer
 from rich.console import Console
 
 from perception.classes import CAMVID_CLASSES, semantic_to_camvid
-from perception.cli.benchmark_runs import main_guard, print_speed, save_metrics
+from perception.cli.benchmark_runs import main_guard, print_speed, save_metrics, settings_for
 from perception.cli.console import FrameProgress
 from perception.cli.eval_tables import class_table
-from perception.config import load_config
 from perception.errors import DriveError
 from perception.evaluation.samples import segmentation_samples
 from perception.evaluation.segmentation import evaluate_segmentation_folder
@@ -80,7 +80,7 @@ def _segment(
     paths: list[Path], pred: Path, config: Path | None, overrides: list[str], device: str, threads: int
 ) -> list[float]:
     """Writes the predictions and returns milliseconds per frame, reading and writing left out."""
-    settings = load_config(config, overrides)
+    settings = settings_for(config, overrides, for_figures=True)
     threads = threads or settings.network.threads
     network = None
     if settings.segmentation.semantic == "network":

@@ -23,7 +23,7 @@ _GROUPS = (
     ("pedestrian", "cyclist", "bicycle", "motorcycle"),
     ("traffic_light", "traffic_sign"),
 )
-_VOTER_IOU = 0.7
+_VOTER_IOU = 0.6
 _GROUP_OF_OBJECT = np.array([next(g for g, names in enumerate(_GROUPS) if n in names) for n in OBJECT_CLASSES])
 
 
