@@ -53,10 +53,8 @@ def benchmark(
     speed: dict[str, float] = {}
     results = pred
     if results is None:
-        run = run_pipeline(
-            data, out, settings_for(config, set_ or [], for_figures=True), device=device, threads=threads, frames=frames,
-            overwrite=overwrite,
-        )  # fmt: skip
+        settings = settings_for(config, set_ or [], for_figures=True)
+        run = run_pipeline(data, out, settings, device=device, threads=threads, frames=frames, overwrite=overwrite)
         speed = speed_of(run)
         results = run / "kitti" / "detection"
     files = sorted(results.glob("*.txt"))
