@@ -8,6 +8,7 @@ nothing either.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,7 @@ class Checkpoints:
         for number, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": v for name, v in state.items() if isinstance(v, Tensor)}
         progress = progress | {"optimizer": type(optimizer).__name__}
-        self._write(self.last, tensors, progress, {"step": progress["step"], "metrics": progress.get("metrics", {})})
+        self._write(self.last, tensors, progress, {"step": progress["step"], "metrics": _finite(progress["metrics"])})
 
     def save_best(self, average: Mapping[str, Tensor], step: int, metrics: dict[str, float]) -> None:
         """Writes ``best`` and its manifest, which is one that ``perception.models.weights`` reads.
@@ -109,7 +110,7 @@ class Checkpoints:
         Raises:
             OutputError: it cannot be written; the one before stays whole.
         """
-        self._write(self.best, dict(average), {"step": step}, {"step": step, "metrics": metrics})
+        self._write(self.best, dict(average), {"step": step}, {"step": step, "metrics": _finite(metrics)})
 
     def _write(self, file: Path, tensors: dict[str, Tensor], progress: dict[str, Any], more: dict[str, Any]) -> None:
         header = {"format": _FORMAT, "architecture": self.architecture, "progress": json.dumps(progress)}
@@ -170,6 +171,11 @@ class Checkpoints:
             return
         if manifest.get("step") == step and manifest.get("sha256") != sha256_of(self.last):
             raise WeightsError(f"{self.last}: found another SHA-256 than its manifest has: the checkpoint is damaged")
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What JSON can hold: a metric without anything to measure has no number."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _read(file: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

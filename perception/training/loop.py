@@ -220,7 +220,7 @@ class _Loop:
         self.step += 1
         self.mean.update(self.network, self.step)
         self.counted += 1
-        if self.counted == settings.run.log_every:
+        if self.step % settings.run.log_every == 0:
             self._report(now, factor, norm.item())
 
     def _descend(self, batch: Any, names: list[str]) -> None:

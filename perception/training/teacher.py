@@ -14,12 +14,12 @@ from typing import Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime
 import torch
 from torchvision.ops import batched_nms
 
 from perception.classes import COCO_TO_OBJECT, OBJECT_CLASSES
+from perception.errors import ConfigError
 from perception.files import replaced_when_done, sha256_of
 from perception.roles import Detector
 from perception.training.labels import LabelledBoxes
@@ -79,6 +79,17 @@ class YoloxFinder:
     sees_size = True
 
     def __init__(self, file: Path, threads: int = 1):
+        """Opens the model.
+
+        Raises:
+            ConfigError: the library that frees the input size is not installed.
+        """
+        try:
+            import onnx
+        except ImportError:
+            raise ConfigError(
+                "teacher.detector = \"yolox\": onnx is not installed; expected pip install 'drive-perception[train]'"
+            ) from None
         self.name = f"yolox {sha256_of(file)}"
         model = onnx.load(str(file))
         for axis in (2, 3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -158,9 +159,13 @@ def test_yolox_sees_more_at_more_sizes(real_data: Path) -> None:
     assert (~often.ignored).sum() > (~once.ignored).sum() >= 1
 
 
-def test_teachers_without_weights_are_refused(tmp_path: Path) -> None:
+def test_teachers_without_weights_or_library_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"teacher\.weights is empty; expected an ONNX file"):
         make_box_teacher(TeacherSettings(), tmp_path, None, 1)
     with pytest.raises(WeightsError, match=r"none\.onnx: found no such file"):
         make_box_teacher(TeacherSettings(weights="none.onnx"), tmp_path, None, 1)
     assert make_soft_teacher(TeacherSettings(), tmp_path, 1) is None
+    (tmp_path / "some.onnx").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ConfigError, match=r"onnx is not installed; expected pip install 'drive-perception\[train\]'"):
+        make_box_teacher(TeacherSettings(weights="some.onnx"), tmp_path, None, 1)

@@ -133,6 +133,28 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run(tmp_path: Path, monke
     assert written == [2, 3, 6]
 
 
+def test_a_write_that_the_system_cuts_short_keeps_the_one_before(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    task = ToyTask()
+    fit(tmp_path, task)
+    before = (tmp_path / "last.safetensors").read_bytes()
+    store = Checkpoints(tmp_path, "toy-1")
+    progress = {"step": 7, "elapsed_minutes": 1.0, "metrics": {}}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(
+            OutputError, match=r"last\.safetensors: the checkpoint could not be written: .*File too large"
+        ):
+            store.save_last(
+                task.network, task.network.state_dict(), torch.optim.SGD(task.network.parameters()), progress
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+    assert not list(tmp_path.glob(".*tmp*"))
+
+
 def test_a_run_whose_end_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(tensors: Any, file: Path, metadata: dict[str, str]) -> None:
         raise OSError(28, "No space left on device")
