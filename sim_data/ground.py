@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sim_data.mesh import Mesh, MeshBuilder
-from sim_data.network import Edge, Junction, Network, Road, offset_line
+from sim_data.network import Edge, Junction, Network, Road
+from sim_data.polylines import offset_line
 
 __all__ = ["KERB_M", "PAINT_COLUMNS", "PAINT_LINES", "Surface", "build_ground", "paint_quad"]
 
@@ -233,12 +234,11 @@ def _junction_surfaces(ground: Ground, junction: Junction, roads: list[Road], rn
         heading = arm.angle + np.pi  # towards the junction
         into = -arm.away
         right = np.array([into[1], -into[0]])
-        crossing = len(junction.arms) > 2 and (junction.signals or rng.uniform() < 0.45) and edge.kind == "street"
-        back = 4.6 if crossing else 0.6
-        if crossing:
+        back = arm.paint_m
+        if arm.crossing:
             for offset in np.arange(-road.left_m + 0.6, road.left_m - 0.3, 1.0):
                 paint_quad(marks, arm.mouth - into * 2.2 + right * offset, heading, 3.0, 0.5)
-        if len(junction.arms) > 2 and (junction.signals or rng.uniform() < 0.6):
+        if arm.stop_line:
             wide = edge.lanes * edge.lane_m
             paint_quad(marks, arm.mouth - into * back + right * (0.5 * wide), heading, 0.45, wide - 0.2)
             ground.lines.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim_data.junctions import paint_arms
 from sim_data.network import Edge, Network, build_network
 from sim_data.scenario import Roads
 
@@ -12,7 +13,10 @@ __all__ = ["build_layout"]
 
 def build_layout(roads: Roads, rng: np.random.Generator) -> Network:
     """The road network of a scenario."""
-    return {"grid": _grid, "curves": _grid, "motorway": _motorway, "roundabout": _roundabout}[roads.layout](roads, rng)
+    build = {"grid": _grid, "curves": _grid, "motorway": _motorway, "roundabout": _roundabout}[roads.layout]
+    network = build(roads, rng)
+    paint_arms(network, rng)
+    return network
 
 
 def _grid(roads: Roads, rng: np.random.Generator) -> Network:
@@ -52,12 +56,12 @@ def _grid(roads: Roads, rng: np.random.Generator) -> Network:
 
 
 def _motorway(roads: Roads, rng: np.random.Generator) -> Network:
-    """A closed dual carriageway of about 3.6 km without junctions."""
-    count = 12
-    angles = np.arange(count) * (2 * np.pi / count)
-    radius = 560.0 * (1 + 0.16 * rng.uniform(-1, 1, count))
-    loop = np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
-    fine = _closed_spline(loop, 1400)
+    """A closed dual carriageway of about 3.9 km without junctions."""
+    # bends of at least 400 m, which are driven at full speed
+    angles = np.linspace(0, 2 * np.pi, 1500, endpoint=False)
+    phases = rng.uniform(0, 2 * np.pi, 2)
+    radius = 620.0 * (1 + 0.06 * np.cos(2 * angles + phases[0]) + 0.03 * np.cos(3 * angles + phases[1]))
+    fine = np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
     cut = len(fine) // 4
     edges = []
     for k in range(4):
@@ -69,17 +73,6 @@ def _motorway(roads: Roads, rng: np.random.Generator) -> Network:
             )
         )  # fmt: skip
     return build_network(fine[[0, cut, 2 * cut, 3 * cut]], edges, 0.0, set())
-
-
-def _closed_spline(points: np.ndarray, count: int) -> np.ndarray:
-    """Catmull-Rom curve through points in a ring."""
-    t = np.linspace(0, len(points), count, endpoint=False)
-    k = t.astype(int)
-    f = (t - k)[:, None]
-    p0, p1, p2, p3 = (points[(k + d) % len(points)] for d in (-1, 0, 1, 2))
-    return np.asarray(
-        0.5 * (2 * p1 + (p2 - p0) * f + (2 * p0 - 5 * p1 + 4 * p2 - p3) * f**2 + (3 * p1 - p0 - 3 * p2 + p3) * f**3)
-    )
 
 
 def _roundabout(roads: Roads, rng: np.random.Generator) -> Network:

@@ -6,54 +6,17 @@ meets a ``Junction``; lanes and the turns between them become ``LanePath`` objec
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "Arm",
-    "Edge",
-    "Junction",
-    "LanePath",
-    "Network",
-    "Road",
-    "bezier",
-    "build_network",
-    "offset_line",
-    "resample",
-]
+from sim_data.lane_paths import LanePath, build_lane_paths
+from sim_data.polylines import bezier, resample
+
+__all__ = ["Arm", "Edge", "Junction", "Network", "Road", "build_network"]
 
 Array = npt.NDArray[np.float64]
-
-
-def resample(points: Array, step_m: float) -> Array:
-    """(N, 2) points at even distances of about ``step_m`` along a polyline, both ends kept."""
-    lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    count = max(2, round(lengths[-1] / step_m) + 1)
-    s = np.linspace(0.0, lengths[-1], count)
-    return np.stack([np.interp(s, lengths, points[:, 0]), np.interp(s, lengths, points[:, 1])], axis=1)
-
-
-def bezier(a: Array, b: Array, c: Array, d: Array, count: int) -> Array:
-    """(count, 2) points of a cubic Bezier curve."""
-    t = np.linspace(0.0, 1.0, count)[:, None]
-    return np.asarray((1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d)
-
-
-def directions(points: Array) -> Array:
-    """(N, 2) unit tangents of a polyline at its points."""
-    tangents = np.gradient(points, axis=0)
-    return np.asarray(tangents / np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-9))
-
-
-def offset_line(points: Array, left_m: float | Array) -> Array:
-    """The polyline moved to its left by ``left_m``."""
-    tangents = directions(points)
-    normals = np.stack([-tangents[:, 1], tangents[:, 0]], axis=1)
-    return np.asarray(points + normals * np.reshape(left_m, (-1, 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +90,24 @@ class Road:
 
 @dataclass(slots=True, eq=False)
 class Arm:
-    """One road at a junction: its mouth, and the direction that leads away from the junction."""
+    """One road at a junction.
+
+    Attributes:
+        road: number; ``at_end`` whether the junction lies at the road's end.
+        mouth: (2,) where the road's centreline meets the junction.
+        away: (2,) unit direction that leads away from it.
+        crossing: whether a crossing for people is painted before the mouth; ``stop_line`` likewise.
+        paint_m: distance of the stop line's middle from the mouth; ``line_m`` where vehicles stop.
+    """
 
     road: int
     at_end: bool
     mouth: Array
     away: Array
+    crossing: bool = False
+    stop_line: bool = False
+    paint_m: float = 0.6
+    line_m: float = 1.1
 
     @property
     def angle(self) -> float:
@@ -151,6 +126,7 @@ class Junction:
         outline: (P, 2) closed surface without repeated end.
         corners: for each arm the (C, 2) kerb line from its left edge to the next arm's right edge.
         signals: whether traffic lights control it.
+        ring: whether it is part of a roundabout, whose traffic has the right of way.
     """
 
     node: int
@@ -159,6 +135,7 @@ class Junction:
     outline: Array
     corners: list[Array]
     signals: bool = False
+    ring: bool = False
 
     def green_arm(self, arm: int, time_s: float) -> str:
         """State of an arm's light: opposite arms share a phase of 14 s green, 2 s yellow, 2 s all red."""
@@ -170,77 +147,12 @@ class Junction:
 
 
 @dataclass(slots=True, eq=False)
-class LanePath:
-    """What a vehicle can drive along.
-
-    Attributes:
-        points: (N, 2) about every metre.
-        s: (N,) arc length.
-        following: paths that begin where this one ends.
-        speed_mps: limit, lower in tight turns.
-        junction: the junction it crosses, or -1 for a lane of a road.
-        arm: for a turn the arm it comes from; for a lane the arm of the junction it runs into, or -1.
-        ahead_junction: the junction at the lane's end, or -1.
-        road: the road it belongs to, or -1.
-        left: lane to the left in the same direction, or -1; ``right`` likewise.
-    """
-
-    points: Array
-    s: Array
-    speed_mps: float
-    following: list[int] = field(default_factory=list)
-    junction: int = -1
-    arm: int = -1
-    ahead_junction: int = -1
-    road: int = -1
-    left: int = -1
-    right: int = -1
-    headings: Array = field(default_factory=lambda: np.zeros(0))
-
-    def __post_init__(self) -> None:
-        tangents = directions(self.points)
-        self.headings = np.unwrap(np.arctan2(tangents[:, 1], tangents[:, 0]))
-
-    @property
-    def length_m(self) -> float:
-        """Length of the path."""
-        return float(self.s[-1])
-
-    def at(self, s: float) -> tuple[float, float, float]:
-        """x, y and heading at an arc length."""
-        return (
-            float(np.interp(s, self.s, self.points[:, 0])),
-            float(np.interp(s, self.s, self.points[:, 1])),
-            float(np.interp(s, self.s, self.headings)),
-        )
-
-
-@dataclass(slots=True, eq=False)
 class Network:
     """All roads, junctions and lane paths of a world."""
 
     roads: list[Road]
     junctions: list[Junction]
     paths: list[LanePath]
-
-
-def _lane_path(
-    points: Array,
-    speed_mps: float,
-    road: int = -1,
-    junction: int = -1,
-    arm: int = -1,
-    following: Sequence[int] = (),
-) -> LanePath:
-    fine = resample(points, 1.0)
-    s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(fine, axis=0), axis=1))])
-    tangents = directions(fine)
-    heading = np.unwrap(np.arctan2(tangents[:, 1], tangents[:, 0]))
-    bend = np.abs(np.gradient(heading, s)).max() if len(fine) > 2 else 0.0
-    # at most 2.2 m/s2 sideways
-    return LanePath(
-        fine, s, min(speed_mps, float(np.sqrt(2.2 / max(bend, 1e-6)))), list(following), junction, arm, road=road
-    )
 
 
 def _corner(left_edge: Array, from_away: Array, right_edge: Array, to_away: Array) -> Array:
@@ -322,50 +234,4 @@ def build_network(nodes: Array, edges: list[Edge], cut_m: dict[int, float] | flo
                 node, np.mean([arm.mouth for arm in arms], axis=0), arms, np.array(outline), corners, node in signals
             )
         )
-    return Network(roads, junctions, _lane_paths(roads, junctions))
-
-
-def _lane_paths(roads: list[Road], junctions: list[Junction]) -> list[LanePath]:
-    paths: list[LanePath] = []
-    lanes: dict[tuple[int, bool], list[int]] = {}  # by road and direction, innermost first
-    for number, road in enumerate(roads):
-        edge = road.edge
-        for backwards in (False,) if edge.one_way else (False, True):
-            line = road.centre[::-1] if backwards else road.centre
-            rows = []
-            for lane in range(edge.lanes):
-                right = edge.median_m + (lane + 0.5) * edge.lane_m
-                if edge.one_way:
-                    right = (lane + 0.5 - 0.5 * edge.lanes) * edge.lane_m
-                rows.append(len(paths))
-                paths.append(_lane_path(offset_line(line, -right), edge.speed_mps, road=number))
-            for inner, outer in itertools.pairwise(rows):
-                paths[inner].right, paths[outer].left = outer, inner
-            lanes[number, backwards] = rows
-    for index, junction in enumerate(junctions):
-        for k, arm in enumerate(junction.arms):
-            incoming = lanes.get((arm.road, not arm.at_end), [])
-            for row in incoming:
-                paths[row].ahead_junction, paths[row].arm = index, k
-            for other_index, other in enumerate(junction.arms):
-                if other_index == k:
-                    continue
-                outgoing = lanes.get((other.road, other.at_end), [])
-                turn = (other.angle - arm.angle - np.pi + np.pi) % (2 * np.pi) - np.pi
-                for position, row in enumerate(incoming):
-                    if not outgoing:
-                        continue
-                    if len(incoming) > 1 and len(junction.arms) > 2:
-                        # inner lanes turn left, outer lanes turn right, all go straight
-                        if (turn > 0.6 and position != 0) or (turn < -0.6 and position != len(incoming) - 1):
-                            continue
-                    target = outgoing[min(position, len(outgoing) - 1)]
-                    a, b = paths[row].points[-1], paths[target].points[0]
-                    ahead = directions(paths[row].points)[-1]
-                    onwards = directions(paths[target].points)[0]
-                    pull = 0.40 * float(np.linalg.norm(b - a))
-                    line = bezier(a, a + ahead * pull, b - onwards * pull, b, 40)
-                    speed = min(paths[row].speed_mps, paths[target].speed_mps)
-                    paths[row].following.append(len(paths))
-                    paths.append(_lane_path(line, speed, following=[target], junction=index, arm=k))
-    return paths
+    return Network(roads, junctions, build_lane_paths(roads, junctions))

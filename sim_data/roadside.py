@@ -217,13 +217,14 @@ def _street_items(
                 mesh = _once(world, "bollard", furniture.build_bollard)
                 world.placed.put(mesh, (x, y, KERB_M), 0.0, "pole", (0.12, 0.12, 0.12, 0.1, 0.1, 0.1), 1)
         elif draw < 0.16:
-            x, y, heading = _spot(road, float(s), side, edge.pavement_m - 0.35)
+            # along the houses, where nobody walks
+            x, y, heading = _spot(road, float(s), side, edge.pavement_m - 0.12)
             colour = paint_colour(rng)
             world.put_object(
                 "bicycle",
                 world.bicycle_mesh,
                 (x, y, KERB_M),
-                float(heading + rng.normal(0, 0.25)),
+                float(heading + np.clip(rng.normal(0, 0.05), -0.1, 0.1)),
                 (*colour, *colour),
                 3,
             )
@@ -247,8 +248,8 @@ def _sign_post(world: World, x: float, y: float, ahead: float, design: str, rng:
 
 
 def _parked(world: World, road: Road, side: float, rng: np.random.Generator) -> None:
-    s = float(rng.uniform(3.0, 9.0))
-    while s < road.s[-1] - 7.0:
+    s = float(rng.uniform(8.0, 12.0))
+    while s < road.s[-1] - 13.0:
         shape = int(rng.choice(7, p=[0.27, 0.18, 0.17, 0.13, 0.12, 0.08, 0.05]))
         length = VEHICLE_SHAPES[shape].length_m
         if rng.uniform() < world.scenario.actors.parked:

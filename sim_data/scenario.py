@@ -49,6 +49,7 @@ class Actors(_Strict):
 
     vehicles: int = Field(default=28, ge=0, le=200)
     cyclists: int = Field(default=4, ge=0, le=50)
+    motorcycles: int = Field(default=2, ge=0, le=50)
     pedestrians: int = Field(default=24, ge=0, le=300)
     parked: float = Field(default=0.6, ge=0, le=1)
 

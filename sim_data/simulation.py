@@ -12,23 +12,22 @@ import numpy.typing as npt
 from perception.classes import SEMANTIC_CLASSES, SEMANTIC_OF_OBJECT
 from perception.errors import ConfigError
 from perception.geometry import SE3
-from sim_data.ground import KERB_M
 from sim_data.lidar import Lidar
 from sim_data.light import draw_light
-from sim_data.network import offset_line
 from sim_data.optics import Optics, Picture
 from sim_data.people import PEDAL_PHASES, STEP_LENGTH_M, STEP_PHASES
+from sim_data.population import CYCLIST, MOTORCYCLIST, name_movers, populate
 from sim_data.render import Renderer, Scene
 from sim_data.rigs import Rig
 from sim_data.scenario import Scenario, load_scenario
-from sim_data.traffic import Traffic, Vehicle, Walker
+from sim_data.traffic import Vehicle
 from sim_data.truth import ObjectTruth, TruthFinder
-from sim_data.vehicles import VEHICLE_SHAPES
-from sim_data.world import SceneObject, World, paint_colour
+from sim_data.world import SceneObject, World
 
 __all__ = ["SimFrame", "Simulation", "stream"]
 
 _WARM_UP_S = 5.0
+_ON_THE_GROUND = ("car", "van", "truck", "bus", "pedestrian", "cyclist", "bicycle", "motorcycle")
 _NO_CAST = {SEMANTIC_CLASSES.index(name) for name in ("road", "sidewalk", "terrain", "lane marking")}
 
 
@@ -90,11 +89,8 @@ class Simulation:
         )
         self.lidar = None if rig.lidar is None else Lidar(rig.lidar)
         self.truth = TruthFinder(self.world.library, self.renderer.masks)
-        self.traffic = _populate(self.world, np.random.default_rng([seed, 3]))
-        self._looks: list[tuple[float, ...]] = []
-        self._classes: list[str] = []
-        self._instances: list[int] = []
-        self._name_movers(np.random.default_rng([seed, 4]))
+        self.traffic = populate(self.world, np.random.default_rng([seed, 3]))
+        self.cast = name_movers(self.world, self.traffic, np.random.default_rng([seed, 4]))
         self.traffic.advance(_WARM_UP_S)
         self._fixed = _fixed_arrays(self.world)
         self._now = self._moment()
@@ -104,52 +100,30 @@ class Simulation:
         """Ends the threads."""
         self.renderer.close()
 
-    def _name_movers(self, rng: np.random.Generator) -> None:
-        lamps = 0.0 if self.scenario.weather.time == "day" and self.scenario.weather.rain < 0.3 else 1.0
-        number = self.world.next_instance
-        for vehicle in self.traffic.vehicles[1:]:
-            shape = VEHICLE_SHAPES[vehicle.shape] if vehicle.shape >= 0 else None
-            cloth = _garments(rng)
-            paint = paint_colour(rng)
-            if shape is not None and shape.object_class == "bus":
-                paint = ((0.45, 0.05, 0.03), (0.55, 0.45, 0.05), (0.60, 0.60, 0.58))[int(rng.integers(3))]
-            colours = cloth if shape is None else (*paint, 0.0, 0.0, 0.0)
-            self._looks.append((*colours, float(rng.integers(1, 1 << 20)), lamps if shape is not None else 0.0))
-            self._classes.append("cyclist" if shape is None else shape.object_class)
-            self._instances.append(number)
-            number += 1
-        for walker in self.traffic.walkers:
-            self._looks.append((*_garments(rng), float(walker.number + 5), 0.0))
-            self._classes.append("pedestrian")
-            self._instances.append(number)
-            number += 1
-        for _, _, instance, _, _, _ in self.world.signal_heads:
-            self._looks.append((0.9, 0.8, 0.3, 0.0, 0.0, 0.0, 1.0, 0.0))
-            self._classes.append("traffic_light")
-            self._instances.append(instance)
-
     def _moment(self) -> _Moment:
         world, traffic = self.world, self.traffic
         mesh, position, yaw, speed = [], [], [], []
-        looks = [list(row) for row in self._looks]
+        looks = [list(row) for row in self.cast.looks]
         for k, vehicle in enumerate(traffic.vehicles[1:]):
-            x, y, heading = _vehicle_pose(world, vehicle)
-            if vehicle.shape >= 0:
-                mesh.append(world.vehicle_mesh[vehicle.shape])
-                looks[k][3] = 1.0 if vehicle.accel_mps2 < -0.6 or vehicle.speed_mps < 0.2 else 0.0
-            else:
+            x, y, heading = traffic.pose(k + 1)
+            if vehicle.shape == CYCLIST:
                 phase = int(vehicle.travelled_m / 4.2 * PEDAL_PHASES) % PEDAL_PHASES
                 mesh.append(world.cyclist_mesh[vehicle.number % 2][phase])
+            elif vehicle.shape == MOTORCYCLIST:
+                mesh.append(world.motorcycle_mesh[vehicle.number % len(world.motorcycle_mesh)])
+            else:
+                mesh.append(world.vehicle_mesh[vehicle.shape])
+                looks[k][3] = 1.0 if vehicle.accel_mps2 < -0.6 or vehicle.speed_mps < 0.2 else 0.0
             position.append((x, y, 0.0))
             yaw.append(heading)
             speed.append(vehicle.speed_mps)
-        for walker in traffic.walkers:
-            x, y, heading = walker.pose()
-            phase = int(walker.travelled_m / STEP_LENGTH_M * STEP_PHASES) % STEP_PHASES
-            mesh.append(world.vehicle_mesh_of_walker[walker.build][phase])
-            position.append((x, y, KERB_M))
+        for k, (build, way_m) in enumerate(zip(traffic.walkers.build, traffic.walkers.ways_m, strict=True)):
+            x, y, heading = traffic.pose(len(traffic.vehicles) + k)
+            phase = int(way_m / STEP_LENGTH_M * STEP_PHASES) % STEP_PHASES
+            mesh.append(world.vehicle_mesh_of_walker[build][phase])
+            position.append((x, y, traffic.walkers.height_m(k)))
             yaw.append(heading)
-            speed.append(walker.speed_mps)
+            speed.append(0.0)
         for junction, arm, _, place, heading, heads in world.signal_heads:
             state = world.network.junctions[junction].green_arm(arm, traffic.time_s)
             mesh.append(heads[state])
@@ -157,7 +131,7 @@ class Simulation:
             yaw.append(heading)
             speed.append(0.0)
         ego = traffic.vehicles[0]
-        x, y, heading = _vehicle_pose(world, ego)
+        x, y, heading = traffic.pose(0)
         return _Moment(
             _ego_pose(x, y, heading, ego, traffic.time_s), ego.speed_mps, ego.accel_mps2, np.array(mesh, np.int64),
             np.array(position).reshape(-1, 3), np.array(yaw), np.array(looks).reshape(-1, 8), np.array(speed),
@@ -166,7 +140,7 @@ class Simulation:
     def _scene(self, now: _Moment, following: _Moment) -> Scene:
         fixed = self._fixed
         count = len(now.mesh)
-        semantic = np.array([SEMANTIC_CLASSES.index(SEMANTIC_OF_OBJECT[name]) for name in self._classes], np.uint8)
+        semantic = np.array([SEMANTIC_CLASSES.index(SEMANTIC_OF_OBJECT[name]) for name in self.cast.classes], np.uint8)
         return Scene(
             np.concatenate([fixed.mesh, now.mesh]),
             np.concatenate([fixed.rotation, _about_z(now.yaw)]),
@@ -176,20 +150,20 @@ class Simulation:
             np.concatenate([fixed.position, following.position]),
             np.concatenate([fixed.looks, now.looks]),
             np.concatenate([fixed.semantic, semantic]),
-            np.concatenate([fixed.instance, np.array(self._instances, np.int32)]),
+            np.concatenate([fixed.instance, np.array(self.cast.instances, np.int32)]),
             np.concatenate([fixed.casts, np.ones(count, bool)]),
             fixed.fixed,
         )
 
     def _objects(self, now: _Moment, following: _Moment, dt_s: float) -> list[SceneObject]:
         found = list(self.world.objects)
-        for k, name in enumerate(self._classes):
+        for k, name in enumerate(self.cast.classes):
             x, y, z = (float(v) for v in now.position[k])
             low, high = self.world.boxes[int(now.mesh[k])]
             velocity = (following.position[k] - now.position[k]) / dt_s
             found.append(
                 SceneObject(
-                    self._instances[k], name, (x, y, z), float(now.yaw[k]), low, high,
+                    self.cast.instances[k], name, (x, y, z), float(now.yaw[k]), low, high,
                     (float(velocity[0]), float(velocity[1]), float(velocity[2])), int(now.mesh[k]),
                     name != "traffic_light",
                 )
@@ -223,7 +197,7 @@ class Simulation:
             [
                 (*item.position[:2], item.yaw, item.high[0] - item.low[0], item.high[1] - item.low[1])
                 for item in objects
-                if item.object_class in ("car", "van", "truck", "bus", "pedestrian", "cyclist", "bicycle")
+                if item.object_class in _ON_THE_GROUND
                 and abs(item.position[0] - place[0]) < 80
                 and abs(item.position[1] - place[1]) < 80
             ]
@@ -267,17 +241,6 @@ class Simulation:
         return np.array(rows)
 
 
-def _garments(rng: np.random.Generator) -> tuple[float, ...]:
-    """Colours of an upper and a lower garment: mostly muted, the lower one darker."""
-    colours = []
-    for darkest, lightest in ((0.015, 0.40), (0.012, 0.14)):
-        tone = float(np.exp(rng.uniform(np.log(darkest), np.log(lightest))))
-        strength = float(rng.uniform(0.0, 0.25) if rng.uniform() < 0.75 else rng.uniform(0.4, 0.8))
-        tint = 1.0 + strength * rng.uniform(-1, 1, 3)
-        colours += [float(v) for v in tone * tint]
-    return tuple(colours)
-
-
 def _about_z(yaw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     rotation = np.zeros((len(yaw), 3, 3))
     rotation[:, 0, 0] = rotation[:, 1, 1] = np.cos(yaw)
@@ -299,11 +262,6 @@ def _fixed_arrays(world: World) -> Scene:
     )  # fmt: skip
 
 
-def _vehicle_pose(world: World, vehicle: Vehicle) -> tuple[float, float, float]:
-    x, y, heading = world.network.paths[vehicle.path].at(vehicle.s_m)
-    return x - vehicle.offset_m * float(np.sin(heading)), y + vehicle.offset_m * float(np.cos(heading)), heading
-
-
 def _ego_pose(x: float, y: float, heading: float, ego: Vehicle, time_s: float) -> SE3:
     """The body dips when braking and sways a little on the road's unevenness."""
     share = min(ego.speed_mps / 8.0, 1.0)
@@ -314,77 +272,6 @@ def _ego_pose(x: float, y: float, heading: float, ego: Vehicle, time_s: float) -
     about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
     about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
     return SE3(SE3.from_yaw(heading).rotation @ about_y @ about_x, np.array([x, y, 0.0]))
-
-
-def _populate(world: World, rng: np.random.Generator) -> Traffic:
-    """Puts the ego vehicle on a lane and spreads the others over the rest."""
-    network, actors = world.network, world.scenario.actors
-    lanes = [k for k, path in enumerate(network.paths) if path.junction < 0 and path.following and path.length_m > 30]
-    if not lanes:
-        raise ConfigError(f"scenario {world.scenario.title!r}: its roads leave no lane to drive on")
-    streets = [k for k in lanes if network.roads[network.paths[k].road].edge.kind != "ring"]
-    preferred = [k for k in streets if _leads_far(network.paths, k)] or streets
-    start = preferred[int(rng.integers(len(preferred)))]
-    taken: dict[int, list[tuple[float, float]]] = {start: [(8.0, 12.0)]}
-    traffic = Traffic(network, [], [], rng)
-    ego_start = min(12.0, 0.2 * network.paths[start].length_m)
-    taken[start] = [(ego_start, 14.0)]
-    traffic.vehicles.append(
-        Vehicle(0, 1, 4.6, start, traffic.choose(network.paths[start]), ego_start, 7.0, power_mps2=1.4)
-    )
-    weights = np.array([network.paths[k].length_m for k in lanes])
-    # the ego vehicle's own road gets its share of company
-    home = network.paths[start].road
-    weights *= np.where([network.paths[k].road == home for k in lanes], 3.0, 1.0)
-    for number in range(1, actors.vehicles + actors.cyclists + 1):
-        cyclist = number > actors.vehicles
-        shape = -1 if cyclist else int(rng.choice(9, p=[0.26, 0.18, 0.15, 0.12, 0.11, 0.06, 0.06, 0.04, 0.02]))
-        length = 1.8 if cyclist else VEHICLE_SHAPES[shape].length_m
-        for _ in range(20):
-            lane = int(rng.choice(lanes, p=weights / weights.sum()))
-            path = network.paths[lane]
-            if cyclist and network.roads[path.road].edge.kind == "motorway":
-                continue
-            s = float(rng.uniform(6.0, path.length_m - 6.0))
-            if all(abs(s - other) > 0.5 * (length + room) + 5.0 for other, room in taken.get(lane, [])):
-                taken.setdefault(lane, []).append((s, length))
-                traffic.vehicles.append(
-                    Vehicle(
-                        number, shape, length, lane, traffic.choose(path), s, 0.6 * path.speed_mps,
-                        desire=float(rng.uniform(0.85, 1.1)), power_mps2=1.0 if cyclist or shape > 5 else 1.6,
-                        offset_m=-1.05 if cyclist else 0.0, top_speed_mps=5.2 if cyclist else 99.0,
-                    )
-                )  # fmt: skip
-                break
-    _add_walkers(world, traffic, home, rng)
-    return traffic
-
-
-def _leads_far(paths: list, number: int) -> bool:  # type: ignore[type-arg]
-    path = paths[number]
-    return path.length_m > 45 and any(
-        paths[onward].following for turn in path.following for onward in paths[turn].following
-    )
-
-
-def _add_walkers(world: World, traffic: Traffic, home: int, rng: np.random.Generator) -> None:
-    roads = [k for k, road in enumerate(world.network.roads) if road.edge.pavement_m >= 1.5]
-    if not roads:
-        return
-    weights = np.array([world.network.roads[k].s[-1] * (4.0 if k == home else 1.0) for k in roads])
-    for number in range(world.scenario.actors.pedestrians):
-        road = world.network.roads[int(rng.choice(roads, p=weights / weights.sum()))]
-        side = 1.0 if rng.uniform() < 0.5 else -1.0
-        out = road.left_m + float(rng.uniform(1.1, max(1.2, road.edge.pavement_m - 0.5)))
-        points = offset_line(road.centre, side * out)
-        s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-        speed = float(rng.uniform(0.9, 1.6)) if rng.uniform() < 0.9 else 0.0
-        traffic.walkers.append(
-            Walker(
-                number, int(rng.integers(3)), points, s, float(rng.uniform(1.0, s[-1] - 1.0)), speed,
-                bool(rng.uniform() < 0.5), 1.0, float(rng.uniform(0, 5)),
-            )
-        )  # fmt: skip
 
 
 def stream(

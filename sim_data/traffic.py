@@ -1,7 +1,8 @@
-"""Moving traffic: vehicles that follow lanes, keep their distance, stop at lights and take turns; people that walk.
+"""Moving traffic: vehicles that follow lanes, keep their distance, change lanes, take turns at junctions, and people.
 
-Car following is the intelligent driver model (Treiber, Hennecke and Helbing, 2000). A junction without lights admits
-one vehicle at a time unless their turns begin at the same arm; waiting vehicles go in the order of arrival.
+Car following is the intelligent driver model (Treiber, Hennecke and Helbing, 2000): the distance is what is free along
+the vehicle's own path, whoever is in the way. A junction is entered with a grant: nobody with a crossing path holds
+one, the light is green or it is one's turn, and there is room behind it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
-from sim_data.network import LanePath, Network
+from sim_data.junctions import conflicts_of
+from sim_data.kernels.traffic import (
+    BODY_COLUMNS,
+    VEHICLE,
+    free_distances,
+    overlapping,
+    place_vehicles,
+    walk,
+)
+from sim_data.lane_changes import CHANGE_S, consider_change, shifted
+from sim_data.lane_paths import LanePath
+from sim_data.network import Network
+from sim_data.walking import Walkers
 
-__all__ = ["STEP_S", "Traffic", "Vehicle", "Walker"]
+__all__ = ["STEP_S", "Traffic", "Vehicle"]
 
+Array = npt.NDArray[np.float64]
 STEP_S = 0.05
-_MIN_GAP_M = 2.2
-_HEADWAY_S = 1.3
+_MIN_GAP_M = 2.0
+_HEADWAY_S = 1.2
 _BRAKE_MPS2 = 2.2
+_HARDEST_MPS2 = 7.5
+_BRAKING_MPS3, _PUSHING_MPS3 = 60.0, 30.0
+_EASY_MPS2 = 3.0  # who would have to brake harder drives on through yellow
 
 
 @dataclass(slots=True)
@@ -26,16 +44,21 @@ class Vehicle:
 
     Attributes:
         number: unique over the drive; its instance id is made from it.
-        shape: row of ``VEHICLE_SHAPES``, or -1 for a cyclist.
-        length_m: bumper to bumper.
-        path: lane path, and ``next_path`` the one chosen after it (-1: none).
+        shape: row of ``VEHICLE_SHAPES``, -1 for a cyclist, -2 for a motorcyclist.
+        half_long_m: half of its box; likewise ``half_wide_m``.
+        path: lane path; ``next_path`` the one chosen after it, ``behind`` the two before (-1: none).
         desire: factor on the speed limit.
-        offset_m: to the left of the path, for cyclists who keep right.
+        offset_m: to the left of the path: of cyclists, who keep right, and during a change of lanes.
+        slope: sideways over forward speed.
+        granted: turn that it may take, or -1.
+        change_from_m: offset when the change of lanes began; ``change_s`` how long ago, or -1.
+        calm_s: until it thinks of changing lanes again.
     """
 
     number: int
     shape: int
-    length_m: float
+    half_long_m: float
+    half_wide_m: float
     path: int
     next_path: int
     s_m: float
@@ -44,93 +67,171 @@ class Vehicle:
     desire: float = 1.0
     power_mps2: float = 1.6
     offset_m: float = 0.0
+    slope: float = 0.0
     top_speed_mps: float = 99.0
-    granted: int = -1  # junction that it may cross
+    behind: tuple[int, int] = (-1, -1)
+    granted: int = -1
+    change_from_m: float = 0.0
+    change_s: float = -1.0
+    calm_s: float = 2.0
     travelled_m: float = 0.0
 
-
-@dataclass(slots=True)
-class Walker:
-    """A pedestrian on a line, walking to and fro."""
-
-    number: int
-    build: int
-    points: np.ndarray
-    s: np.ndarray
-    s_m: float
-    speed_mps: float
-    forwards: bool
-    height: float
-    travelled_m: float = 0.0
-
-    def pose(self) -> tuple[float, float, float]:
-        """x, y and heading."""
-        x, y = (
-            float(np.interp(self.s_m, self.s, self.points[:, 0])),
-            float(np.interp(self.s_m, self.s, self.points[:, 1])),
-        )
-        ahead = min(self.s_m + 0.5, float(self.s[-1]))
-        behind = max(self.s_m - 0.5, 0.0)
-        dx = np.interp(ahead, self.s, self.points[:, 0]) - np.interp(behind, self.s, self.points[:, 0])
-        dy = np.interp(ahead, self.s, self.points[:, 1]) - np.interp(behind, self.s, self.points[:, 1])
-        heading = float(np.arctan2(dy, dx))
-        return x, y, heading if self.forwards else heading + np.pi
+    @property
+    def base_m(self) -> float:
+        """Distance between the axles."""
+        return 1.16 * self.half_long_m
 
 
 @dataclass(slots=True)
 class Traffic:
-    """All that moves, advanced in steps of ``STEP_S``; vehicle 0 is the ego vehicle."""
+    """All that moves, advanced in steps of ``STEP_S``; vehicle 0 is the ego vehicle.
+
+    Attributes:
+        network: lanes and junctions.
+        vehicles: ego first.
+        walkers: people on foot.
+        standing: (S, 8) bodies of what is parked.
+        rng: for the choice of ways.
+        time_s: since the beginning.
+        bodies: (V + W + S, 8) of everything with a footprint, vehicles first, then walkers.
+    """
 
     network: Network
     vehicles: list[Vehicle]
-    walkers: list[Walker]
+    walkers: Walkers
+    standing: Array
     rng: np.random.Generator
     time_s: float = 0.0
-    waiting: dict[int, list[int]] = field(default_factory=dict)
+    bodies: Array = field(default_factory=lambda: np.zeros((0, BODY_COLUMNS)))
+    _paths: tuple[Array, npt.NDArray[np.int64], Array] = field(init=False)
+    _conflicts: dict[int, frozenset[int]] = field(init=False)
+    _queues: dict[int, list[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        paths = self.network.paths
+        starts = np.concatenate([[0], np.cumsum([len(path.points) for path in paths])]).astype(np.int64)
+        lengths = np.array([path.length_m for path in paths])
+        self._paths = (np.ascontiguousarray(np.concatenate([path.points for path in paths])), starts, lengths)
+        self._conflicts = conflicts_of(self.network)
+
+    def begin(self) -> None:
+        """Puts everybody where they are at first; to be called once, when nobody joins any more."""
+        count = len(self.vehicles)
+        self.bodies = np.zeros((count + len(self.walkers.rows) + len(self.standing), BODY_COLUMNS))
+        self.bodies[:count, 3] = [vehicle.half_long_m for vehicle in self.vehicles]
+        self.bodies[:count, 4] = [vehicle.half_wide_m for vehicle in self.vehicles]
+        self.bodies[:count, 7] = VEHICLE
+        self.walkers.begin(self.bodies, count)
+        self.bodies[count + len(self.walkers.rows) :] = self.standing
+        self._place(range(count))
+
+    def pose(self, vehicle: int) -> tuple[float, float, float]:
+        """x, y and heading of a vehicle."""
+        x, y, yaw = self.bodies[vehicle, :3]
+        return float(x), float(y), float(yaw)
+
+    def free_at_start(self, vehicle: Vehicle, distance_m: float) -> bool:
+        """Whether a vehicle that may join would have a distance before and behind it to all who have joined."""
+        x, y, yaw = place_vehicles(self._paths, self._chains([vehicle]), self._states([vehicle]))[0]
+        others = [np.array([x, y, yaw, vehicle.half_long_m + distance_m, vehicle.half_wide_m, 0, 0, VEHICLE])]
+        if self.vehicles:
+            poses = place_vehicles(self._paths, self._chains(self.vehicles), self._states(self.vehicles))
+            sizes = np.array([[v.half_long_m, v.half_wide_m] for v in self.vehicles])
+            others += list(np.column_stack([poses, sizes, np.zeros((len(poses), 3))]))
+        return not overlapping(
+            np.ascontiguousarray(np.vstack([*others, self.standing])), 0, (float(x), float(y), float(yaw)), 0.05
+        )
 
     def advance(self, duration_s: float) -> None:
         """Moves everything on."""
         for _ in range(round(duration_s / STEP_S)):
             self._step()
 
+    def _chains(self, vehicles: list[Vehicle]) -> npt.NDArray[np.int64]:
+        rows = []
+        for vehicle in vehicles:
+            following = self.network.paths[vehicle.next_path].following if vehicle.next_path >= 0 else []
+            rows.append((*vehicle.behind, vehicle.path, vehicle.next_path, following[0] if following else -1))
+        return np.array(rows, np.int64).reshape(-1, 5)
+
+    def _states(self, vehicles: list[Vehicle]) -> Array:
+        return np.array([(v.s_m, v.base_m, v.offset_m, v.slope, v.speed_mps) for v in vehicles]).reshape(-1, 5)
+
+    def _place(self, numbers: range) -> None:
+        chosen = [self.vehicles[k] for k in numbers]
+        poses = place_vehicles(self._paths, self._chains(chosen), self._states(chosen))
+        rows = list(numbers)
+        self.bodies[rows, :3] = poses
+        speeds = np.array([vehicle.speed_mps for vehicle in chosen])
+        self.bodies[rows, 5], self.bodies[rows, 6] = speeds * np.cos(poses[:, 2]), speeds * np.sin(poses[:, 2])
+
     def _step(self) -> None:
-        by_path: dict[int, list[Vehicle]] = {}
-        for vehicle in self.vehicles:
-            by_path.setdefault(vehicle.path, []).append(vehicle)
-        for row in by_path.values():
-            row.sort(key=lambda v: v.s_m)
-        accelerations = [self._acceleration(vehicle, by_path) for vehicle in self.vehicles]
-        for vehicle, acceleration in zip(self.vehicles, accelerations, strict=True):
-            speed = max(0.0, vehicle.speed_mps + acceleration * STEP_S)
-            vehicle.accel_mps2 = 0.8 * vehicle.accel_mps2 + 0.2 * (speed - vehicle.speed_mps) / STEP_S
-            step = 0.5 * (speed + vehicle.speed_mps) * STEP_S
-            vehicle.speed_mps = speed
-            vehicle.s_m += step
-            vehicle.travelled_m += step
-            self._change_path(vehicle)
-        for walker in self.walkers:
-            step = walker.speed_mps * STEP_S
-            walker.travelled_m += step
-            walker.s_m += step if walker.forwards else -step
-            if walker.s_m >= walker.s[-1] - 0.6 or walker.s_m <= 0.6:
-                walker.s_m = float(np.clip(walker.s_m, 0.6, walker.s[-1] - 0.6))
-                walker.forwards = not walker.forwards
+        self._grant()
+        seen = np.concatenate([self.bodies, self.walkers.claims()])
+        states = self._states(self.vehicles)
+        gaps = free_distances(self._paths, self._chains(self.vehicles), states, np.ascontiguousarray(seen))
+        wished = [self._acceleration(v, float(gap), float(speed)) for v, (gap, speed) in
+                  zip(self.vehicles, gaps, strict=True)]  # fmt: skip
+        for number, (vehicle, acceleration) in enumerate(zip(self.vehicles, wished, strict=True)):
+            self._move(number, vehicle, acceleration)
+        if len(self.walkers.rows):
+            walk(
+                self.walkers.lines, self.walkers.roads, self.walkers.rows, self.bodies, len(self.vehicles),
+                len(self.vehicles), self.walkers.allowed(self._light), STEP_S,
+            )  # fmt: skip
         self.time_s += STEP_S
+
+    def _move(self, number: int, vehicle: Vehicle, acceleration: float) -> None:
+        # brakes and engines take a moment
+        change = float(np.clip(acceleration - vehicle.accel_mps2, -_BRAKING_MPS3 * STEP_S, _PUSHING_MPS3 * STEP_S))
+        acceleration = max(vehicle.accel_mps2 + change, -_HARDEST_MPS2)
+        speed = max(0.0, vehicle.speed_mps + acceleration * STEP_S)
+        before = (
+            vehicle.path, vehicle.next_path, vehicle.behind, vehicle.s_m, vehicle.offset_m, vehicle.slope,
+            vehicle.change_s, vehicle.granted,
+        )  # fmt: skip
+        step = 0.5 * (speed + vehicle.speed_mps) * STEP_S
+        vehicle.s_m += step
+        shifted(vehicle, STEP_S)
+        self._change_path(vehicle)
+        old = self.bodies[number].copy()
+        self._place(range(number, number + 1))
+        moved = float(np.hypot(*(self.bodies[number, :2] - old[:2])))
+        if moved > 1e-9 and overlapping(self.bodies, number, self.pose(number), 0.02):
+            # the model has failed to keep clear: stand still rather than touch
+            (
+                vehicle.path, vehicle.next_path, vehicle.behind, vehicle.s_m, vehicle.offset_m, vehicle.slope,
+                vehicle.change_s, vehicle.granted,
+            ) = before  # fmt: skip
+            self.bodies[number] = old
+            self.bodies[number, 5:7] = 0.0
+            vehicle.speed_mps = vehicle.accel_mps2 = 0.0
+            return
+        vehicle.accel_mps2 = (speed - vehicle.speed_mps) / STEP_S
+        vehicle.speed_mps = speed
+        vehicle.travelled_m += step
+        self.bodies[number, 5] = speed * np.cos(self.bodies[number, 2])
+        self.bodies[number, 6] = speed * np.sin(self.bodies[number, 2])
+        vehicle.calm_s -= STEP_S
+        if vehicle.calm_s <= 0.0:
+            vehicle.calm_s = 0.5
+            if consider_change(self.network, self.bodies, self.vehicles, number):
+                vehicle.next_path = self.choose(self.network.paths[vehicle.path])
+                vehicle.behind, vehicle.granted, vehicle.calm_s = (-1, -1), -1, CHANGE_S + 3.0
 
     def _change_path(self, vehicle: Vehicle) -> None:
         path = self.network.paths[vehicle.path]
         while vehicle.s_m > path.length_m:
             if vehicle.next_path < 0:
                 vehicle.s_m = path.length_m
-                vehicle.speed_mps = 0.0
                 return
             vehicle.s_m -= path.length_m
-            left_junction = path.junction
-            vehicle.path = vehicle.next_path
+            vehicle.behind, vehicle.path = (vehicle.behind[1], vehicle.path), vehicle.next_path
             path = self.network.paths[vehicle.path]
-            if left_junction >= 0 and vehicle.granted == left_junction:
-                vehicle.granted = -1
             vehicle.next_path = self.choose(path)
+        clear = path.junction < 0 and vehicle.s_m > vehicle.half_long_m + 0.5
+        if clear and vehicle.granted >= 0 and vehicle.granted == vehicle.behind[1]:
+            vehicle.granted = -1
 
     def choose(self, path: LanePath) -> int:
         """What follows a path, at random."""
@@ -146,7 +247,7 @@ class Traffic:
             return bool(path.following)
         return any(self.network.paths[p].following for p in path.following)
 
-    def _acceleration(self, vehicle: Vehicle, by_path: dict[int, list[Vehicle]]) -> float:
+    def _acceleration(self, vehicle: Vehicle, gap: float, lead_speed: float) -> float:
         path = self.network.paths[vehicle.path]
         limit = min(path.speed_mps * vehicle.desire, vehicle.top_speed_mps)
         to_end = path.length_m - vehicle.s_m
@@ -154,73 +255,112 @@ class Traffic:
         # brake in time for the slower path ahead
         slower = upcoming.speed_mps * vehicle.desire if upcoming is not None else 0.0
         limit = min(limit, float(np.sqrt(slower**2 + 2 * 1.3 * max(to_end - 1.0, 0.0))))
-        gap, lead_speed = self._leader(vehicle, by_path)
-        stop = self._stop_distance(vehicle, path, to_end, by_path)
+        stop = self._stop_distance(vehicle, path, to_end)
+        gap = max(gap, 0.05)
         if stop < gap:
-            gap, lead_speed = stop, 0.0
+            # a line is a place to stop at, not a body to stay away from
+            gap, lead_speed = stop + _MIN_GAP_M - 0.4, 0.0
         speed = vehicle.speed_mps
         free = 1.0 - (speed / max(limit, 0.3)) ** 4
         wished = _MIN_GAP_M + max(
             0.0, speed * _HEADWAY_S + speed * (speed - lead_speed) / (2 * np.sqrt(vehicle.power_mps2 * _BRAKE_MPS2))
         )
         interaction = (wished / max(gap, 0.2)) ** 2
-        return float(np.clip(vehicle.power_mps2 * (free - interaction), -7.0, vehicle.power_mps2))
+        least = -_HARDEST_MPS2 if interaction > 1.0 else -2.5  # nobody brakes hard for a bend
+        return float(np.clip(vehicle.power_mps2 * (free - interaction), least, vehicle.power_mps2))
 
-    def _leader(self, vehicle: Vehicle, by_path: dict[int, list[Vehicle]]) -> tuple[float, float]:
-        best_gap, best_speed = 1e3, vehicle.speed_mps
-        for other in by_path[vehicle.path]:
-            if other.s_m > vehicle.s_m or (other.s_m == vehicle.s_m and other.number > vehicle.number):
-                gap = other.s_m - vehicle.s_m - 0.5 * (other.length_m + vehicle.length_m)
-                if gap < best_gap:
-                    best_gap, best_speed = gap, other.speed_mps
-        reach = self.network.paths[vehicle.path].length_m - vehicle.s_m
-        number = vehicle.next_path
-        for _ in range(2):
-            if number < 0 or reach > 60.0:
-                break
-            ahead = by_path.get(number)
-            if ahead:
-                gap = reach + ahead[0].s_m - 0.5 * (ahead[0].length_m + vehicle.length_m)
-                if gap < best_gap:
-                    best_gap, best_speed = gap, ahead[0].speed_mps
-            path = self.network.paths[number]
-            reach += path.length_m
-            number = path.following[0] if path.junction >= 0 and path.following else -1
-        return best_gap, best_speed
-
-    def _stop_distance(
-        self, vehicle: Vehicle, path: LanePath, to_end: float, by_path: dict[int, list[Vehicle]]
-    ) -> float:
+    def _stop_distance(self, vehicle: Vehicle, path: LanePath, to_end: float) -> float:
         """Distance to where the vehicle must stop for a junction, a large number where it need not."""
-        if path.ahead_junction < 0 or to_end > 45.0:
+        if path.ahead_junction < 0 or vehicle.next_path < 0 or vehicle.granted == vehicle.next_path or to_end > 60.0:
             return 1e3
-        junction = self.network.junctions[path.ahead_junction]
-        line = to_end - 0.5 * vehicle.length_m - (4.8 if junction.signals else 1.0)
-        if len(junction.arms) < 3:
+        if len(self.network.junctions[path.ahead_junction].arms) < 3:
             return 1e3
-        if junction.signals:
-            state = junction.green_arm(path.arm, self.time_s)
-            can_stop = line > vehicle.speed_mps**2 / (2 * 3.0)
-            return line if line > -1.0 and (state == "red" or (state == "yellow" and can_stop)) else 1e3
-        if vehicle.granted == path.ahead_junction:
-            return 1e3
-        if to_end > 22.0:
-            return 1e3
-        queue = self.waiting.setdefault(path.ahead_junction, [])
-        if vehicle.number not in queue:
-            queue.append(vehicle.number)
-        inside = [
-            other for other in self.vehicles if other.granted == path.ahead_junction and other.number != vehicle.number
-        ]
-        blocked = any(self._arm_of(other, path.ahead_junction) != path.arm for other in inside)
-        if queue[0] == vehicle.number and not blocked:
-            queue.pop(0)
-            vehicle.granted = path.ahead_junction
-            return 1e3
-        return line
+        return max(self._line(vehicle, path, to_end), 0.0)
 
-    def _arm_of(self, vehicle: Vehicle, junction: int) -> int:
+    def _line(self, vehicle: Vehicle, path: LanePath, to_end: float) -> float:
+        return to_end - vehicle.half_long_m - self.network.junctions[path.ahead_junction].arms[path.arm].line_m
+
+    def _light(self, junction: int, arm: int, later_s: float = 0.0) -> str:
+        return self.network.junctions[junction].green_arm(arm, self.time_s + later_s)
+
+    def _grant(self) -> None:
+        """Lets vehicles into junctions: straight on before left, at junctions without lights in order of arrival."""
+        held: dict[int, list[Vehicle]] = {}
+        asking: dict[int, list[tuple[float, Vehicle]]] = {}
+        for vehicle in self.vehicles:
+            if vehicle.granted >= 0:
+                held.setdefault(self.network.paths[vehicle.granted].junction, []).append(vehicle)
+                continue
+            path = self.network.paths[vehicle.path]
+            to_end = path.length_m - vehicle.s_m
+            if path.ahead_junction < 0 or vehicle.next_path < 0:
+                continue
+            if to_end < 12.0 + vehicle.half_long_m + 1.2 * vehicle.speed_mps + vehicle.speed_mps**2 / 5.0:
+                asking.setdefault(path.ahead_junction, []).append((to_end, vehicle))
+        for number, row in asking.items():
+            junction = self.network.junctions[number]
+            if len(junction.arms) < 3:
+                continue
+            inside = held.get(number, [])
+            queue = self._queues.setdefault(number, [])
+            present = {vehicle.number for _, vehicle in row}
+            queue[:] = [k for k in queue if k in present]
+            queue += [vehicle.number for _, vehicle in sorted(row, key=lambda pair: pair[0]) if
+                      vehicle.number not in queue]  # fmt: skip
+            if junction.signals or junction.ring:
+                row.sort(key=lambda pair: (self._rank(junction.ring, pair[1]), pair[0]))
+            else:
+                row.sort(key=lambda pair: queue.index(pair[1].number))
+            refused: list[Vehicle] = []
+            for to_end, vehicle in row:
+                if self._may_enter(vehicle, to_end, inside, refused):
+                    vehicle.granted = vehicle.next_path
+                    inside.append(vehicle)
+                elif not junction.signals or self._light(number, self.network.paths[vehicle.path].arm) == "green":
+                    refused.append(vehicle)
+
+    def _rank(self, ring: bool, vehicle: Vehicle) -> float:
+        """Left turns come last; on a roundabout those who enter it."""
+        if ring:
+            path = self.network.paths[vehicle.path]
+            return 0.0 if self.network.roads[path.road].edge.kind == "ring" else 1.0
+        headings = self.network.paths[vehicle.next_path].headings
+        return 1.0 if headings[-1] - headings[0] > 0.6 else 0.0
+
+    def _may_enter(self, vehicle: Vehicle, to_end: float, inside: list[Vehicle], refused: list[Vehicle]) -> bool:
         path = self.network.paths[vehicle.path]
-        if path.junction == junction or path.ahead_junction == junction:
-            return path.arm
-        return -1
+        turn = self.network.paths[vehicle.next_path]
+        if self.network.junctions[path.ahead_junction].signals:
+            state = self._light(path.ahead_junction, path.arm)
+            line = self._line(vehicle, path, to_end)
+            if state == "red" and line > -1.0:
+                return False
+            if state == "yellow" and line > vehicle.speed_mps**2 / (2 * _EASY_MPS2):
+                return False
+        crossing = self._conflicts[vehicle.next_path]
+        if any(other.granted in crossing for other in inside):
+            return False
+        # who waits longer, or has the right of way, is not kept waiting by those behind
+        if any(other.next_path in crossing and other.path != vehicle.path for other in refused):
+            return False
+        # one lane enters in the order of its vehicles
+        if any(other.path == vehicle.path and other.s_m > vehicle.s_m for other in refused):
+            return False
+        return self._room_behind(vehicle, turn)
+
+    def _room_behind(self, vehicle: Vehicle, turn: LanePath) -> bool:
+        """Whether the lane after a turn will take the vehicle and those already on their way there."""
+        target = turn.following[0] if turn.following else -1
+        if target < 0:
+            return True
+        room, slow = self.network.paths[target].length_m, False
+        for other in self.vehicles:
+            if other.path == target and other is not vehicle:
+                room = min(room, other.s_m - other.half_long_m + 1.5 * max(other.speed_mps - 1.0, 0.0))
+                slow = True
+        for other in self.vehicles:
+            if other.granted >= 0 and other.path != target and other is not vehicle:
+                following = self.network.paths[other.granted].following
+                if following and following[0] == target:
+                    room -= 2 * other.half_long_m + 2.5
+        return not slow or room > 2 * vehicle.half_long_m + 5.0

@@ -12,6 +12,7 @@ from perception.classes import SEMANTIC_CLASSES, SEMANTIC_OF_OBJECT
 from sim_data.ground import Ground, build_ground
 from sim_data.layouts import build_layout
 from sim_data.mesh import Mesh, MeshLibrary
+from sim_data.motorcycles import build_motorcycle
 from sim_data.network import Network
 from sim_data.people import PEDAL_PHASES, STEP_PHASES, build_bicycle, build_cyclist, build_pedestrian
 from sim_data.scenario import Scenario
@@ -130,6 +131,7 @@ class World:
     vehicle_mesh: list[int]
     vehicle_mesh_of_walker: list[list[int]]
     cyclist_mesh: list[list[int]]
+    motorcycle_mesh: list[int]
     bicycle_mesh: int
     lamps: Array
     boxes: dict[int, tuple[tuple[float, float, float], tuple[float, float, float]]]
@@ -164,6 +166,9 @@ class World:
         for group in [*walkers, *cyclists]:
             common = _bounds([library.meshes[number] for number in group])
             boxes.update(dict.fromkeys(group, common))
+        motorcycles = [library.add(build_motorcycle(kind)) for kind in range(2)]
+        for number in motorcycles:
+            boxes[number] = _bounds([library.meshes[number]])
         bicycle = library.add(build_bicycle())
         boxes[bicycle] = _bounds([library.meshes[bicycle]])
         world = cls(
@@ -176,6 +181,7 @@ class World:
             vehicles,
             walkers,
             cyclists,
+            motorcycles,
             bicycle,
             np.zeros((0, 10)),
             boxes,
