@@ -14,11 +14,13 @@ def as_array(name: str, value: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple
     """A C-contiguous, writable array of ``dtype`` whose shape is ``shape``, None meaning any length.
 
     Raises:
-        ValueError: the shape differs.
+        ValueError: the shape differs, or whole numbers are wanted and given are fractions or more than ``dtype`` holds.
     """
     if type(value) is np.ndarray and value.flags.carray and value.dtype == dtype:
         array = value  # as it should be: np.require would take a microsecond to find out
     else:
+        if np.issubdtype(dtype, np.integer):
+            _refuse_fractions(name, np.asarray(value), np.dtype(dtype))
         array = np.require(value, dtype=dtype, requirements=("C", "W"))
     if array.ndim != len(shape) and array.size == 0 and None in shape:
         array = array.reshape(tuple(0 if want is None else want for want in shape))
@@ -26,6 +28,18 @@ def as_array(name: str, value: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple
         wanted = "(" + ", ".join("N" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
         raise ValueError(f"{name} must be {wanted} but got shape {array.shape}")
     return array
+
+
+def _refuse_fractions(name: str, value: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
+    """A conversion would cut fractions off and let large numbers wrap, both in silence."""
+    if not value.size:
+        return
+    if value.dtype.kind not in "iub":
+        raise ValueError(f"{name} must be whole numbers but are {value.dtype}")
+    if not np.can_cast(value.dtype, dtype):
+        least, most = int(value.min()), int(value.max())
+        if not (np.iinfo(dtype).min <= least and most <= np.iinfo(dtype).max):
+            raise ValueError(f"{name} must fit {dtype} but span {least} ... {most}")
 
 
 def as_boxes(name: str, boxes_xyxy: npt.ArrayLike) -> npt.NDArray[np.float32]:

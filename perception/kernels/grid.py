@@ -13,12 +13,13 @@ UNKNOWN = 255
 
 @njit("void(u1[:,:,::1], u1[:,::1], i8, i8, u1, i8)", cache=True, nogil=True, inline="always")
 def _vote(votes, best, row, column, class_id, weight):  # type: ignore[no-untyped-def]
-    count = votes[row, column, class_id] + weight
+    # as an integer of its own, which does not wrap at 255
+    count = int(votes[row, column, class_id]) + weight
     if count > 255:
         # halving keeps the shares and lets a changed world win in time
         for k in range(votes.shape[2]):
             votes[row, column, k] >>= 1
-        count = votes[row, column, class_id] + weight
+        count = int(votes[row, column, class_id]) + weight
     votes[row, column, class_id] = count
     leader = best[row, column]
     if leader == 255 or count > votes[row, column, leader]:

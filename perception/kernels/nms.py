@@ -24,7 +24,7 @@ def nms(boxes_xyxy: npt.ArrayLike, scores: npt.ArrayLike, iou_threshold: float) 
 
     Args:
         boxes_xyxy: (N, 4) corners.
-        scores: (N,).
+        scores: (N,) finite; only their order counts.
         iou_threshold: boxes that overlap by more than this fall.
 
     Returns:
@@ -47,8 +47,8 @@ def class_nms(
 
     Args:
         boxes_xyxy: (N, 4) corners.
-        scores: (N,).
-        class_ids: (N,) integers.
+        scores: (N,) finite; only their order counts.
+        class_ids: (N,) whole numbers that fit 32 bits; each value is a class, known or not.
         iou_threshold: boxes of one class that overlap by more than this fall.
 
     Returns:

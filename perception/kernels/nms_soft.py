@@ -37,10 +37,10 @@ def soft_nms(
         (K,) rows that stay in the order in which they were taken, and their lowered scores.
 
     Raises:
-        ValueError: a shape or box is wrong, a score is not finite, or sigma is not positive.
+        ValueError: a shape or box is wrong, a score lies outside 0 ... 1, or sigma is not positive.
     """
     boxes = as_boxes("boxes_xyxy", boxes_xyxy)
-    score = _finite_scores(scores, len(boxes))
+    score = _scores(scores, len(boxes))
     if sigma is not None and not sigma > 0.0:
         raise ValueError(f"sigma must be positive but got {sigma}")
     rows, lowered = _soft_nms(boxes, score, 0.0 if sigma is None else float(sigma), float(iou_threshold), min_score)
@@ -66,10 +66,10 @@ def fuse_boxes(
         (K, 4) boxes, (K,) scores falling, (K,) class ids.
 
     Raises:
-        ValueError: a shape or box is wrong, a score is not finite, or ``sources`` is not positive.
+        ValueError: a shape or box is wrong, a score lies outside 0 ... 1, or ``sources`` is not positive.
     """
     boxes = as_boxes("boxes_xyxy", boxes_xyxy)
-    score = _finite_scores(scores, len(boxes))
+    score = _scores(scores, len(boxes))
     classes = as_array("class_ids", class_ids, np.int64, (len(boxes),))
     if sources < 1:
         raise ValueError(f"sources must be positive but got {sources}")
@@ -93,17 +93,17 @@ def matrix_nms(
 
     Args:
         overlaps: (N, N) IoU of every pair, such as ``masks.rle_iou`` gives.
-        scores: (N,).
-        class_ids: (N,); classes do not touch each other.
+        scores: (N,) 0 ... 1.
+        class_ids: (N,) whole numbers; classes do not touch each other.
         sigma: of the gaussian decay exp(-sigma IoU^2); None takes the linear one, 1 - IoU.
 
     Returns:
         (N,) f32 scores in the order of the input.
 
     Raises:
-        ValueError: a shape is wrong or a value is not finite.
+        ValueError: a shape is wrong, an overlap is not finite, or a score lies outside 0 ... 1.
     """
-    score = _finite_scores(scores, None)
+    score = _scores(scores, None)
     matrix = as_array("overlaps", overlaps, np.float64, (len(score), len(score)))
     if not np.isfinite(matrix).all():
         raise ValueError("overlaps must be finite")
@@ -113,11 +113,12 @@ def matrix_nms(
     return np.asarray(result, np.float32)
 
 
-def _finite_scores(scores: npt.ArrayLike, count: int | None) -> Float64Array:
+def _scores(scores: npt.ArrayLike, count: int | None) -> Float64Array:
     score: Float64Array = as_array("scores", scores, np.float64, (count,))
-    if not np.isfinite(score).all():
-        row = int(np.flatnonzero(~np.isfinite(score))[0])
-        raise ValueError(f"scores must be finite but row {row} is {score[row]}")
+    good = (score >= 0.0) & (score <= 1.0)
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        raise ValueError(f"scores must lie in 0 ... 1 but row {row} is {score[row]}")
     return score
 
 

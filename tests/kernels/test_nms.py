@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from perception.kernels.boxes import iou_matrix
 from perception.kernels.nms import class_nms, nms
 from perception.kernels.nms_rotated import nms_3d, nms_by_overlap, nms_rotated
 from perception.kernels.nms_soft import fuse_boxes, matrix_nms, soft_nms
 
-ops = pytest.importorskip("torchvision").ops
-torch = pytest.importorskip("torch")
 shapely = pytest.importorskip("shapely")
 
 
@@ -25,9 +25,32 @@ def crowd(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return boxes, (rng.integers(0, 50, count) / 50).astype(np.float32), rng.integers(0, 3, count)
 
 
+def suppressed(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, threshold: float) -> list[int]:
+    overlap = iou_matrix(boxes, boxes)
+    kept: list[int] = []
+    for row in np.argsort(-scores, kind="stable"):
+        if not any(classes[row] == classes[k] and overlap[row, k] > threshold for k in kept):
+            kept.append(int(row))
+    return kept
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 40), st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]), st.integers(0, 10**6))
+def test_nms_agrees_with_a_plain_loop(count: int, threshold: float, seed: int) -> None:
+    boxes, scores, classes = crowd(count, seed)
+    assert nms(boxes, scores, threshold).tolist() == suppressed(boxes, scores, np.zeros(count), threshold)
+    kept = class_nms(boxes, scores, classes, threshold)
+    assert kept.tolist() == suppressed(boxes, scores, classes, threshold)
+    # what stays suppresses nothing of itself, and order of the input does not matter where scores differ
+    assert class_nms(boxes[kept], scores[kept], classes[kept], threshold).tolist() == list(range(len(kept)))
+    ranked, mixed = np.arange(count) / 64.0, np.random.default_rng(seed).permutation(count)
+    assert mixed[nms(boxes[mixed], ranked[mixed], threshold)].tolist() == nms(boxes, ranked, threshold).tolist()
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 63, 64, 65, 300, 2000])
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])
 def test_nms_agrees_with_torchvision(count: int, threshold: float) -> None:
+    torch, ops = pytest.importorskip("torch"), pytest.importorskip("torchvision").ops
     boxes, scores, _ = crowd(count, count)
     expected = ops.nms(torch.from_numpy(boxes), torch.from_numpy(scores), threshold).numpy()
     np.testing.assert_array_equal(nms(boxes, scores, threshold), expected)
@@ -54,6 +77,45 @@ def test_negative_scores_rank_below_zero() -> None:
 def test_bad_rows_are_refused_by_number(box: list[float], score: float) -> None:
     with pytest.raises(ValueError, match="row 1"):
         nms([[0, 0, 1, 1], box], [0.5, score], 0.5)
+
+
+def test_ten_thousand_boxes_are_handled() -> None:
+    rng = np.random.default_rng(8)
+    centres, scores = rng.uniform(0, 600, (10_000, 2)), rng.random(10_000)
+    boxes = np.concatenate([centres - 20, centres + 20], axis=1)
+    kept = class_nms(boxes, scores, rng.integers(0, 8, 10_000), 0.5)
+    assert 100 < len(kept) < 10_000
+    upright = np.column_stack([centres, np.full((10_000, 2), 40.0), np.zeros(10_000)])
+    by_axis = nms(boxes, scores, 0.5)
+    assert set(nms_rotated(upright, scores, 0.5).tolist()) ^ set(by_axis.tolist()) == set()
+
+
+def test_any_class_id_is_a_class_but_only_whole_ones() -> None:
+    boxes = np.tile(np.array([[0, 0, 1, 1]], np.float32), (4, 1))
+    assert class_nms(boxes, [0.9, 0.8, 0.7, 0.6], [-3, 99, -3, 2**31 - 1], 0.5).tolist() == [0, 1, 3]
+    with pytest.raises(ValueError, match="class_ids must be whole numbers but are float64"):
+        class_nms(boxes, [0.9, 0.8, 0.7, 0.6], [0.0, 0.5, 1.0, 2.0], 0.5)
+    with pytest.raises(ValueError, match=r"class_ids must fit int32 but span 0 \.\.\. 4294967296"):
+        class_nms(boxes, [0.9, 0.8, 0.7, 0.6], [0, 1, 2, 2**32], 0.5)
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, np.nan, np.inf])
+def test_scores_outside_their_range_are_refused_where_they_weigh(score: float) -> None:
+    boxes = [[0, 0, 1, 1], [0, 0, 2, 2]]
+    with pytest.raises(ValueError, match=r"scores must lie in 0 ... 1 but row 1"):
+        soft_nms(boxes, [0.5, score])
+    with pytest.raises(ValueError, match=r"scores must lie in 0 ... 1 but row 1"):
+        fuse_boxes(boxes, [0.5, score], [0, 0])
+    with pytest.raises(ValueError, match=r"scores must lie in 0 ... 1 but row 1"):
+        matrix_nms(np.eye(2), [0.5, score], [0, 0])
+
+
+@pytest.mark.parametrize("bad", [[0, 0, np.nan, 1], [2, 0, 1, 1], [0, 0, np.inf, 1]])
+def test_bad_boxes_are_refused_by_soft_nms_and_fusion(bad: list[float]) -> None:
+    with pytest.raises(ValueError, match="row 1"):
+        soft_nms([[0, 0, 1, 1], bad], [0.5, 0.5])
+    with pytest.raises(ValueError, match="row 1"):
+        fuse_boxes([[0, 0, 1, 1], bad], [0.5, 0.5], [0, 0])
 
 
 def test_soft_nms_agrees_with_the_paper_step_by_step() -> None:
