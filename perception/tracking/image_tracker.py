@@ -161,9 +161,15 @@ class ImageTracker:
                     f"embeddings must have {self._looks.shape[1]} columns as before but got {looks.shape[1]}"
                 )
             self._looks = np.zeros((len(self._floats), looks.shape[1]), np.float32)
-        if not np.isfinite(looks).all():
-            row = int(np.flatnonzero(~np.isfinite(looks).all(axis=1))[0])
+        lengths = np.sqrt(np.einsum("ij,ij->i", looks, looks))
+        if not np.isfinite(lengths).all():
+            row = int(np.flatnonzero(~np.isfinite(lengths))[0])
             raise ValueError(f"embeddings must be finite but row {row} is not")
+        # 0 is what nothing is known of
+        wrong = (np.abs(lengths - 1.0) > 0.01) & (lengths > 0.0)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ValueError(f"embeddings must have rows of length 1 (or 0) but row {row} has {lengths[row]:.3g}")
         return looks
 
     def _refuse_bad(self, boxes: Float32Array, scores: Float32Array, class_ids: Int64Array) -> None:
