@@ -160,6 +160,12 @@ def test_a_malformed_label_is_named_by_line(kitti: Path) -> None:
         list(kitti_object_samples(kitti, None, hold_out_every=0, held_out=False))
 
 
+def test_a_frame_without_labels_is_named(kitti: Path) -> None:
+    (kitti / "label_2" / "000002.txt").unlink()
+    with pytest.raises(InputFormatError, match=r"label_2/000002\.txt: expected KITTI labels .* the file is missing"):
+        list(kitti_object_samples(kitti, None, hold_out_every=0, held_out=False))
+
+
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DriveError, match="expected a"):
         list(kitti_object_samples(tmp_path, None, hold_out_every=0, held_out=False))
