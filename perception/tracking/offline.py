@@ -21,7 +21,7 @@ __all__ = ["Tracklet", "Trajectory", "merge_tracklets", "smooth_tracklet"]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
-# ends further apart in time than this are not joined, nor are longer gaps filled
+# ends further apart in time than this are not joined
 _MAX_GAP_S = 3.0
 
 
@@ -53,7 +53,7 @@ class Trajectory:
     Attributes:
         track_id: of its first tracklet.
         class_name: from ``OBJECT_CLASSES``.
-        frames: (T,) i64 without gaps, save those longer than three seconds.
+        frames: (T,) i64 rising, without gaps up to the class's ``fill_frames``.
         boxes_world: (T, 7) f64.
         seen: (T,) bool, False where a gap was filled or an end drawn out.
         score: log-odds of being real.
@@ -122,6 +122,7 @@ def smooth_tracklet(tracklet: Tracklet, own: BoxClassSettings, frame_s: float, d
     rows = tracklet.frames - first
     seen = np.zeros(len(frames), np.bool_)
     seen[rows] = True
+    filled = np.ones(len(frames), np.bool_)
     yaws = _upright_yaws(tracklet)
     measured = np.full((len(frames), 3), np.nan)
     measured[rows] = tracklet.boxes_world[:, :3]
@@ -140,6 +141,10 @@ def smooth_tracklet(tracklet: Tracklet, own: BoxClassSettings, frame_s: float, d
     boxes[:, 3] = yaw[:, 0, 0]
     weights = 1.0 / tracklet.deviations**2 / (1.0 + np.exp(-tracklet.log_odds))
     boxes[:, 4:] = weights @ tracklet.boxes_world[:, 4:] / weights.sum()
+    # long unseen, an object is more often hidden or gone than where its motion would have it
+    gaps = np.diff(tracklet.frames) - 1
+    for end in np.flatnonzero(gaps > own.fill_frames):
+        filled[rows[end] + 1 : rows[end + 1]] = False
     if drawn_out_frames:
         steps = np.arange(1, drawn_out_frames + 1)[:, None] * frame_s
         before, after = np.repeat(boxes[:1], len(steps), axis=0), np.repeat(boxes[-1:], len(steps), axis=0)
@@ -148,8 +153,8 @@ def smooth_tracklet(tracklet: Tracklet, own: BoxClassSettings, frame_s: float, d
         boxes = np.concatenate([before, boxes, after])
         frames = np.arange(first - drawn_out_frames, last + drawn_out_frames + 1)
         seen = np.pad(seen, drawn_out_frames)
-        kept = frames >= 0
-        boxes, frames, seen = boxes[kept], frames[kept], seen[kept]
+        filled = np.pad(filled, drawn_out_frames, constant_values=True) & (frames >= 0)
+    boxes, frames, seen = boxes[filled], frames[filled], seen[filled]
     boxes[:, 3] = wrap_angle(boxes[:, 3])
     score = float(tracklet.log_odds.mean() + own.length_bonus * np.log2(len(tracklet.frames)))
     return Trajectory(tracklet.track_id, tracklet.class_name, frames, boxes, seen, score)

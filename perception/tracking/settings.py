@@ -65,6 +65,7 @@ class BoxClassSettings(_Section):
         min_giou: pairs whose footprints have a lower generalised IoU are not considered.
         show_overlap: an unseen track that overlaps a seen one by more (IoU) is not shown: solid things do not.
         show_measured: share of the way from the state to the detection at which a seen track's box is shown.
+        fill_frames: the longest gap that ``--offline`` fills; the kernels pass over it.
     """
 
     position_std_m: Positive
@@ -97,6 +98,7 @@ class BoxClassSettings(_Section):
     min_giou: Annotated[float, Field(ge=-1.0, le=1.0)]
     show_overlap: Share
     show_measured: Share
+    fill_frames: NotNegative
 
 
 class EgoSettings(_Section):

@@ -222,7 +222,13 @@ def test_offline_joins_what_a_long_gap_broke(settings: BoxTrackerSettings) -> No
     online = track_boxes(short, *sequence(hidden), PROJECTION, SIZE)
     offline = track_boxes_offline(short, *sequence(hidden), PROJECTION, SIZE)
     assert len(np.unique(online.track_ids)) == len(np.unique(offline.track_ids)) + 1
-    joined = [i for i in np.unique(offline.track_ids) if (offline.track_ids == i).sum() == 50]
+    counts = [int((offline.track_ids == i).sum()) for i in np.unique(offline.track_ids)]
+    assert 50 - 22 in counts, "one object over both parts, its gap of 22 frames too long to fill"
+    filling = short.model_copy(
+        update={"classes": {n: c.model_copy(update={"fill_frames": 22.0}) for n, c in short.classes.items()}}
+    )
+    filled = track_boxes_offline(filling, *sequence(hidden), PROJECTION, SIZE)
+    joined = [i for i in np.unique(filled.track_ids) if (filled.track_ids == i).sum() == 50]
     assert joined, "the object is there in every frame"
 
 
