@@ -222,20 +222,26 @@ class Renderer:
         cells, density = 400, 4.0
         low = focus[:2] - cells / density / 2
         field = np.zeros((cells, cells), np.float32)
-        for x, y, yaw, length, width in footprints:
-            reach = 0.5 * float(np.hypot(length, width)) + 0.7
-            x0, x1 = int((x - reach - low[0]) * density), int((x + reach - low[0]) * density) + 2
-            y0, y1 = int((y - reach - low[1]) * density), int((y + reach - low[1]) * density) + 2
-            x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, cells), min(y1, cells)
-            if x0 >= x1 or y0 >= y1:
-                continue
-            gx = (np.arange(x0, x1) + 0.5) / density + low[0] - x
-            gy = ((np.arange(y0, y1) + 0.5) / density + low[1] - y)[:, None]
-            along = np.abs(gx * np.cos(yaw) + gy * np.sin(yaw)) - 0.5 * length + 0.25
-            across = np.abs(gy * np.cos(yaw) - gx * np.sin(yaw)) - 0.5 * width + 0.25
-            away = np.hypot(np.maximum(along, 0), np.maximum(across, 0))
+        reach = 0.5 * np.hypot(footprints[:, 3], footprints[:, 4]) + 0.7
+        corners = np.concatenate(
+            [
+                (footprints[:, :2] - reach[:, None] - low) * density,
+                (footprints[:, :2] + reach[:, None] - low) * density + 2,
+            ]
+        ).reshape(2, -1, 2)
+        first, last = np.clip(corners.astype(int), 0, cells)
+        for k in np.flatnonzero((first < last).all(axis=1)):
+            x, y, yaw, length, width = footprints[k]
+            (x0, y0), (x1, y1) = first[k], last[k]
+            gx = ((np.arange(x0, x1, dtype=np.float32) + np.float32(0.5)) / density + low[0] - x).astype(np.float32)
+            gy = ((np.arange(y0, y1, dtype=np.float32) + np.float32(0.5)) / density + low[1] - y)[:, None]
+            gy = gy.astype(np.float32)
+            cosine, sine = np.float32(np.cos(yaw)), np.float32(np.sin(yaw))
+            along = np.maximum(np.abs(gx * cosine + gy * sine) - np.float32(0.5 * length - 0.25), 0)
+            across = np.maximum(np.abs(gy * cosine - gx * sine) - np.float32(0.5 * width - 0.25), 0)
             part = field[y0:y1, x0:x1]
-            np.maximum(part, 0.88 * np.exp(-((away / 0.38) ** 2)).astype(np.float32), out=part)
+            dark = np.float32(0.88) * np.exp((along * along + across * across) * np.float32(-1 / 0.38**2))
+            np.maximum(part, dark, out=part)
         return field, np.array([low[0], low[1], density])
 
     def visible(

@@ -89,15 +89,13 @@ class TruthFinder:
         slices = find_objects(picture.instance)
         pixels = np.bincount(picture.instance.ravel(), minlength=len(slices) + 1)
         seen_pixels = pixels if optics.pinhole is optics.camera else np.bincount(seen_instance.ravel())
-        cam_SE3_world = world_SE3_cam.inverse()
         rows: list[SceneObject] = []
         full, visible, counts, shares, truncated = [], [], [], [], []
-        for item in self._in_view(objects, camera, cam_SE3_world):
+        for item, rotation, place in self._in_view(objects, camera, world_SE3_cam):
             far = item.instance >= len(pixels) or pixels[item.instance] == 0
-            place = cam_SE3_world @ SE3.from_yaw(item.yaw, item.position)
-            if far and place.translation[2] > _HIDDEN_RANGE_M:
+            if far and place[2] > _HIDDEN_RANGE_M:
                 continue
-            hull = place.apply(self._hull(item.mesh))
+            hull = self._hull(item.mesh) @ rotation.T + place
             if hull[:, 2].max() < 0.3:
                 continue
             # what lies beside or behind the camera is moved just before it: its box leaves the picture there
@@ -122,7 +120,7 @@ class TruthFinder:
                 ideal_box = _clipped(np.concatenate([ideal.min(axis=0), ideal.max(axis=0)]), camera)
                 shares.append(self._share(item, camera, place, ideal_box, count) if count else 1.0)
             else:
-                shares.append(self._share(item, camera, place, inside, count) if count else 0.0)
+                shares.append(self._share(item.mesh, camera, rotation, place, inside, count) if count else 0.0)
             area = (box[2] - box[0]) * (box[3] - box[1])
             truncated.append(1.0 - (inside[2] - inside[0]) * (inside[3] - inside[1]) / area)
         return ObjectTruth(
@@ -130,11 +128,15 @@ class TruthFinder:
             np.array(shares), np.array(truncated),
         )  # fmt: skip
 
-    def _in_view(self, objects: list[SceneObject], camera: PinholeCamera, cam_SE3_world: SE3) -> list[SceneObject]:
-        """Objects whose bounding sphere may meet the picture."""
+    def _in_view(
+        self, objects: list[SceneObject], camera: PinholeCamera, world_SE3_cam: SE3
+    ) -> list[tuple[SceneObject, Array, Array]]:
+        """Objects whose bounding sphere may meet the picture, with their poses in the camera: rotation and place."""
         if not objects:
             return []
-        place = cam_SE3_world.apply(np.array([item.position for item in objects]))
+        position = np.array([item.position for item in objects])
+        # the pose is a product of two checked ones, for hundreds of objects
+        place = (position - world_SE3_cam.translation) @ world_SE3_cam.rotation
         corner = np.maximum(np.abs([item.low for item in objects]), np.abs([item.high for item in objects]))
         reach = np.linalg.norm(corner, axis=1)
         seen = place[:, 2] > -reach
@@ -144,10 +146,20 @@ class TruthFinder:
         ):
             seen &= (place[:, axis] - low * place[:, 2]) / np.hypot(1, low) > -reach
             seen &= (place[:, axis] - high * place[:, 2]) / np.hypot(1, high) < reach
-        return [objects[k] for k in np.flatnonzero(seen)]
+        chosen = np.flatnonzero(seen)
+        yaw = np.array([objects[k].yaw for k in chosen])
+        turn = np.zeros((len(chosen), 3, 3))
+        turn[:, 0, 0] = turn[:, 1, 1] = np.cos(yaw)
+        turn[:, 1, 0] = np.sin(yaw)
+        turn[:, 0, 1] = -turn[:, 1, 0]
+        turn[:, 2, 2] = 1.0
+        rotation = world_SE3_cam.rotation.T @ turn
+        return [(objects[k], rotation[n], place[k]) for n, k in enumerate(chosen)]
 
-    def _share(self, item: SceneObject, camera: PinholeCamera, place: SE3, inside: Array, count: int) -> float:
-        """Visible pixels over the pixels of the object drawn alone on a coarse grid over its box."""
+    def _share(
+        self, number: int, camera: PinholeCamera, rotation: Array, place: Array, inside: Array, count: int
+    ) -> float:
+        """Visible pixels over the pixels of the mesh drawn alone on a coarse grid over its box."""
         size = max(inside[2] - inside[0], inside[3] - inside[1]) + 2.0
         scale = min(1.0, _ALONE_PX / size)
         width = int((inside[2] - inside[0] + 2.0) * scale) + 1
@@ -158,11 +170,11 @@ class TruthFinder:
                 (camera.cy_px - np.floor(inside[1])) * scale, width, height,
             ]
         )  # fmt: skip
-        mesh = np.array([item.mesh])
+        mesh = np.array([number])
         library = self.library
         found = setup_triangles(
             library.vertices, library.attributes, library.flags, library.first[mesh], library.last[mesh],
-            np.ascontiguousarray(place.rotation[None]), np.ascontiguousarray(place.translation[None]), grid, False,
+            np.ascontiguousarray(rotation[None]), np.ascontiguousarray(place[None]), grid, False,
             self.planes, self.bounds, self.sources,
         )  # fmt: skip
         nearness, ids = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
