@@ -156,7 +156,8 @@ class BoxTracker:
 
     def keep_alive(self, track_ids: Int64Array) -> None:
         """Tells of tracks that were seen by other means in this frame: their miss does not count."""
-        rows = np.flatnonzero(np.isin(self._integers[: self._count, box_tracks.ID], track_ids))
+        live = self._integers[: self._count]
+        rows = np.flatnonzero(np.isin(live[:, box_tracks.ID], track_ids) & (live[:, box_tracks.MISSED] > 0))
         self._integers[rows, box_tracks.MISSED] = 0
         classes = self._integers[rows, box_tracks.CLASS]
         self._floats[rows, box_tracks.EVIDENCE] += self._parameters[classes, box_tracks.MISS_EVIDENCE]

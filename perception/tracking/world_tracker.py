@@ -3,9 +3,14 @@
 A detection that could not be lifted first looks for a track that coasts: where it lies on that track's projected box it
 keeps the track alive, so that camera and lidar detections continue each other. What is left is tracked in the image,
 and such tracks carry a 3D box of score 0. Ids are shared by both kinds.
+
+Several cameras take turns: each frame of a moment is one call of ``update``. In the world an object is one track, by
+however many cameras it is seen; in the image every camera, told apart by its name, has a tracker of its own.
 """
 
 from __future__ import annotations
+
+import copy
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +39,8 @@ class WorldTracker:
 
     def __init__(self, settings: BoxTrackerSettings, image_tracker: ImageTracker, min_hits: int) -> None:
         self._boxes = BoxTracker(settings)
-        self._image = image_tracker
+        self._image_prototype = image_tracker
+        self._images: dict[str, ImageTracker] = {}
         self._min_hits = min_hits
         self._class_ids = np.array([OBJECT_CLASSES.index(name) for name in settings.class_names], np.int64)
         self._row_of_class = np.full(len(OBJECT_CLASSES), -1, np.int64)
@@ -44,9 +50,10 @@ class WorldTracker:
     def reset(self) -> None:
         """Forgets all tracks and starts ids anew."""
         self._boxes.reset()
-        self._image.reset()
-        # id here of the live tracks of either tracker
-        self._ids: dict[tuple[str, int], int] = {}
+        self._image_prototype.reset()
+        self._images.clear()
+        # id here of the live tracks of each tracker: by camera, None for tracks in the world
+        self._ids: dict[tuple[str | None, int], int] = {}
         self._next_id = 1
 
     def update(self, frame: Frame, detections: Detections, boxes3d: Boxes3D, world_SE3_ego: SE3) -> Tracks:
@@ -65,15 +72,17 @@ class WorldTracker:
         detection_rows = _mapped(rows_3d, tracked.detection_rows)
         if len(rows_2d) and projection is not None:
             rows_2d = self._continue_coasting(tracked, detection_rows, detections, rows_2d)
-        shown = (tracked.ages >= self._min_hits) | (tracked.ages >= self._frames_seen())
-        image = self._image.track_boxes(
+        camera = frame.camera.name if frame.camera is not None else ""
+        image_tracker = self._images.get(camera)
+        if image_tracker is None:
+            image_tracker = self._images[camera] = copy.deepcopy(self._image_prototype)
+        # at the start of a drive nothing can be old
+        shown = tracked.ages >= min(self._min_hits, image_tracker.frames_seen + 1)
+        image = image_tracker.track_boxes(
             detections.boxes_xyxy[rows_2d], detections.scores[rows_2d], detections.class_ids[rows_2d],
             frame.timestamp_ns,
         )  # fmt: skip
-        return self._joined(tracked, detection_rows, shown, image, rows_2d, detections)
-
-    def _frames_seen(self) -> int:
-        return self._image.frames_seen + 1
+        return self._joined(tracked, detection_rows, shown, image, camera, rows_2d, detections)
 
     def _continue_coasting(
         self, tracked: BoxTracks, detection_rows: Int64Array, detections: Detections, rows_2d: Int64Array
@@ -97,6 +106,7 @@ class WorldTracker:
         detection_rows: Int64Array,
         shown: npt.NDArray[np.bool_],
         image: Tracks,
+        camera: str,
         rows_2d: Int64Array,
         detections: Detections,
     ) -> Tracks:
@@ -113,7 +123,7 @@ class WorldTracker:
         none = Boxes3D.empty(len(image))
         image_rows = _mapped(rows_2d, image.detection_rows)
         return Tracks(
-            track_ids=self._shared_ids(tracked, keep, image),
+            track_ids=self._shared_ids(tracked, keep, image, camera),
             boxes_xyxy=np.concatenate([boxes_xyxy, image.boxes_xyxy]),
             boxes3d=Boxes3D(
                 np.concatenate([boxes_ego[:, :3].astype(np.float32), none.centers_ego]),
@@ -130,14 +140,17 @@ class WorldTracker:
             ages=np.concatenate([tracked.ages[keep], image.ages]),
         )
 
-    def _shared_ids(self, tracked: BoxTracks, keep: Int64Array, image: Tracks) -> Int64Array:
-        """One numbering for both kinds of track, kept as long as either tracker knows the track."""
-        keys = [("box", int(i)) for i in tracked.track_ids[keep]] + [("image", int(i)) for i in image.track_ids]
+    def _shared_ids(self, tracked: BoxTracks, keep: Int64Array, image: Tracks, camera: str) -> Int64Array:
+        """One numbering for every kind of track, kept as long as its tracker knows the track."""
+        keys: list[tuple[str | None, int]] = [(None, int(i)) for i in tracked.track_ids[keep]]
+        keys += [(camera, int(i)) for i in image.track_ids]
         for key in keys:
             if key not in self._ids:
                 self._ids[key] = self._next_id
                 self._next_id += 1
-        live = {("box", i) for i in self._boxes.live_ids()} | {("image", i) for i in self._image.live_ids()}
+        live: set[tuple[str | None, int]] = {(None, i) for i in self._boxes.live_ids()}
+        for name, tracker in self._images.items():
+            live |= {(name, i) for i in tracker.live_ids()}
         result = np.array([self._ids[key] for key in keys], np.int64)
         self._ids = {key: value for key, value in self._ids.items() if key in live}
         return result
