@@ -26,7 +26,13 @@ class Lidar:
         self.directions_ego = np.stack(
             [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)], axis=1
         )
-        self.face = (np.floor((azimuth + np.pi / 4) / (np.pi / 2)).astype(int)) % 4
+        face = (np.floor((azimuth + np.pi / 4) / (np.pi / 2)).astype(int)) % 4
+        turns = [SE3.from_yaw(k * np.pi / 2).rotation @ EGO_R_CAM for k in range(4)]
+        # per view: its rotation, its beams, and their directions in it
+        self.faces = [
+            (turn, np.flatnonzero(face == k), np.ascontiguousarray(self.directions_ego[face == k] @ turn))
+            for k, turn in enumerate(turns)
+        ]
         # just wide enough for 45 degrees to both sides and the steepest beam at the view's corner
         self.focal = 0.5 * (_GRID - 4)
         steep = np.sqrt(2.0) * np.tan([elevations.min(), elevations.max()])
@@ -44,36 +50,27 @@ class Lidar:
         ranges = np.full(len(self.directions_ego), np.inf)
         reflectance = np.zeros(len(self.directions_ego))
         grid = np.array([self.focal, self.focal, *self.centre, *self.size], np.float64)
-        for face in range(4):
-            turn = SE3.from_yaw(face * np.pi / 2).rotation @ EGO_R_CAM
+        bright = np.clip(scene.looks[:, :3].mean(axis=1), 0.05, 0.9)
+        for turn, beams, directions in self.faces:
             world_SE3_view = world_SE3_ego @ SE3(turn, origin)
             rows, mesh = renderer.visible(scene, grid[:4], self.size, world_SE3_view, spec.max_range_m)
-            rotation = world_SE3_view.rotation.T
-            linear = rotation @ (scene.rotation[rows] * scene.scale[rows][:, None, None])
+            linear = world_SE3_view.rotation.T @ (scene.rotation[rows] * scene.scale[rows][:, None, None])
             offset = (scene.position[rows] - world_SE3_view.translation) @ world_SE3_view.rotation
             renderer.fill_view(self.view, mesh, linear, offset, grid)
-            beams = np.flatnonzero(self.face == face)
-            directions = self.directions_ego[beams] @ turn
             distance, hits = cast_beams(
-                directions,
-                grid,
-                self.view.ids,
-                self.view.planes,
-                self.view.sources,
-                renderer.library.flags,
+                directions, grid, self.view.ids, self.view.planes, self.view.sources, renderer.library.flags,
                 renderer.masks,
-            )
+            )  # fmt: skip
             ranges[beams] = distance
-            found = hits >= 0
-            sources = self.view.sources[hits[found]]
-            looks = scene.looks[rows[sources[:, 1]]]
-            bright = np.clip(looks[:, :3].mean(axis=1), 0.05, 0.9)
-            reflectance[beams[found]] = bright
+            found = np.flatnonzero(hits >= 0)
+            reflectance[beams[found]] = bright[rows[self.view.sources[hits[found], 1]]]
         kept = np.isfinite(ranges) & (ranges > 0.9) & (ranges < spec.max_range_m)
         # dark surfaces stop answering before bright ones do
         kept &= ranges < spec.max_range_m * np.sqrt(np.clip(reflectance / 0.10, 0.05, 1.0))
-        kept &= rng.uniform(size=len(ranges)) >= spec.drop_out
-        noisy = ranges + spec.range_noise_m * rng.standard_normal(len(ranges))
+        kept &= rng.random(len(ranges), np.float32) >= spec.drop_out
+        noisy = ranges + spec.range_noise_m * rng.standard_normal(len(ranges), np.float32)
         points = origin + self.directions_ego[kept] * noisy[kept, None]
-        shine = np.clip(reflectance[kept] + 0.04 * rng.standard_normal(int(kept.sum())), 0.0, 0.99)
-        return np.ascontiguousarray(np.column_stack([points, shine]), np.float32)
+        cloud = np.empty((len(points), 4), np.float32)
+        cloud[:, :3] = points
+        cloud[:, 3] = np.clip(reflectance[kept] + 0.04 * rng.standard_normal(len(points), np.float32), 0.0, 0.99)
+        return cloud

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from sim_data.kernels.simd import part, vector_kernel
+
 __all__ = ["bend_point", "develop", "resample", "smear"]
 
 _PLANAR = 1e-3  # how far from linear the inverse depth of four neighbours on one plane may be, relative
@@ -132,30 +134,37 @@ def _smear(light, depth, flow, share, most, row0, row1, out):  # type: ignore[no
             out[y, x, 0], out[y, x, 1], out[y, x, 2] = red / weight, green / weight, blue / weight
 
 
-@njit(
+@part
+def _tone(light, gain, shot, read, noise, curve):  # type: ignore[no-untyped-def]
+    """The pixel value of one colour."""
+    value = light * gain
+    value += noise * np.sqrt(read * read + shot * shot * max(value, 0.0))
+    # the curve is sampled evenly in the square root of the light
+    position = np.sqrt(min(max(value, 0.0), 4.0)) * (0.5 * (curve.shape[0] - 1))
+    return np.int32(curve[np.uint32(np.int32(position + 0.5))])
+
+
+@vector_kernel(
     "void(float32[:,:,::1], float32[:,:,::1], float64[::1], float32[::1], float32[:,:,::1], int64, int64, int64, "
-    "int64, uint8[:,:,::1])",
-    cache=True,
-    nogil=True,
-    error_model="numpy",
+    "int64, uint8[:,:,::1])"
 )
 def _develop(light, glow, settings, curve, grain, shift_x, shift_y, row0, row1, out):  # type: ignore[no-untyped-def]
     exposure, vignette, shot, read = settings[0], settings[1], settings[2], settings[3]
     height, width = light.shape[0], light.shape[1]
-    last = curve.shape[0] - 1
-    tile = grain.shape[0]
+    wrap = grain.shape[0] - 1
     for y in range(row0, row1):
         dy = (y - 0.5 * height) / (0.5 * width)
+        lines, glows, pixels = light[y].reshape(-1), glow[y].reshape(-1), out[y].reshape(-1)
+        grains = grain[(y + shift_y) & wrap].reshape(-1)
         for x in range(width):
             dx = (x - 0.5 * width) / (0.5 * width)
             gain = exposure * (1.0 - vignette * (dx * dx + dy * dy))
-            for c in range(3):
-                value = (light[y, x, c] + glow[y, x, c]) * gain
-                noise = grain[(y + shift_y) % tile, (x + shift_x) % tile, c]
-                value += noise * math.sqrt(read * read + shot * shot * max(value, 0.0))
-                # the curve is sampled evenly in the square root of the light
-                position = math.sqrt(min(max(value, 0.0), 4.0)) * 0.5 * last
-                out[y, x, c] = int(curve[int(position + 0.5)])
+            k, g = 3 * x, np.uint32(3 * ((x + shift_x) & wrap))
+            one, two = np.uint64(k + 1), np.uint64(k + 2)
+            k = np.uint64(k)
+            pixels[k] = _tone(lines[k] + glows[k], gain, shot, read, grains[g], curve)
+            pixels[one] = _tone(lines[one] + glows[one], gain, shot, read, grains[np.uint32(g + 1)], curve)
+            pixels[two] = _tone(lines[two] + glows[two], gain, shot, read, grains[np.uint32(g + 2)], curve)
 
 
 def develop(
@@ -175,13 +184,15 @@ def develop(
         glow: scattered light of bright spots.
         settings: (4,) exposure, vignetting at the image's side edge, shot noise and read noise.
         curve: (C,) tone curve to 0 ... 255.5, over the square root of light 0 ... 4.
-        grain: (S, S, 3) unit noise, tiled with an offset ``shift``.
+        grain: (S, S, 3) unit noise, tiled with an offset ``shift``; S is a power of two.
         shift: x and y offset, pixels.
         band: rows.
         out: (H, W, 3) written.
     """
     if light.shape != glow.shape or light.shape != out.shape:
         raise ValueError(f"images must agree but got {light.shape}, {glow.shape} and {out.shape}")
+    if len(grain) & (len(grain) - 1):
+        raise ValueError(f"grain must have a power of two as size but got {len(grain)}")
     _develop(light, glow, settings, curve, grain, shift[0], shift[1], band[0], band[1], out)
 
 
