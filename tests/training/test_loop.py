@@ -139,16 +139,15 @@ def test_a_write_that_the_system_cuts_short_keeps_the_one_before(tmp_path: Path)
     fit(tmp_path, task)
     before = (tmp_path / "last.safetensors").read_bytes()
     store = Checkpoints(tmp_path, "toy-1")
+    average = {name: value.clone() for name, value in task.network.state_dict().items()}
     progress = {"step": 7, "elapsed_minutes": 1.0, "metrics": {}}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(
             OutputError, match=r"last\.safetensors: the checkpoint could not be written: .*File too large"
         ):
-            store.save_last(
-                task.network, task.network.state_dict(), torch.optim.SGD(task.network.parameters()), progress
-            )
+            store.save_last(task.network, average, torch.optim.SGD(task.network.parameters()), progress)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / "last.safetensors").read_bytes() == before
