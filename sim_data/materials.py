@@ -17,6 +17,7 @@ _ORDER = (
     "leaves", "hedge", "grass", "soil", "kerb", "concrete", "roof", "bark", "paint", "cloth", "road", "slabs",
     "facade", "car", "wheel", "sign", "glass", "plain", "fence", "lamp",
 )  # fmt: skip
+_RANK_OF = {name: place + 1 for place, name in enumerate(_ORDER)}
 TEXTURES = (
     "stains", "grain", "leaves", "grass", "plaster", "brick", "slabs", "cobbles", "tiles", "bark", "clouds",
 )  # fmt: skip
@@ -24,7 +25,7 @@ TEXTURES = (
 
 def rank_of(name: str) -> int:
     """Place of a kind of surface in the order of shading."""
-    return _ORDER.index(name) + 1
+    return _RANK_OF[name]
 
 
 RANKS = np.array([rank_of(name) for name in MATERIALS], np.uint8)
