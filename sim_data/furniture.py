@@ -12,11 +12,12 @@ from sim_data.mesh import Mesh, MeshBuilder
 from sim_data.textures import MASK_LAYERS
 
 __all__ = [
-    "LIGHT_STATES", "SIGN_DESIGNS", "build_bin", "build_bollard", "build_guard_rail", "build_hedge", "build_lamp_post",
-    "build_light_head", "build_mast", "build_railing", "build_sign", "build_wall",
+    "LIGHT_RGB", "LIGHT_STATES", "SIGN_DESIGNS", "build_bin", "build_bollard", "build_guard_rail", "build_hedge",
+    "build_lamp_post", "build_light_head", "build_mast", "build_railing", "build_sign", "build_wall",
 ]  # fmt: skip
 
 LIGHT_STATES = ("red", "yellow", "green")
+LIGHT_RGB = {"red": (1.0, 0.07, 0.03), "yellow": (1.0, 0.55, 0.05), "green": (0.06, 0.85, 0.42)}
 SIGN_DESIGNS = {"speed": 0, "warning": 1, "priority": 2, "mandatory": 3, "board": 4, "back": 5}
 
 

@@ -34,6 +34,7 @@ _VELO_SE3_IMU = SE3(np.eye(3), np.array([-0.8087, 0.3196, -0.7997]))
 # the reference, camera 0, lies 6 cm to the right of the left colour camera
 _REFERENCE_FROM_CAM_M = 0.0621690
 _EARTH_RADIUS_M = 6378137.0
+_GRAVITY_MPS2 = 9.81
 _LATITUDE_DEG, _LONGITUDE_DEG = 49.011, 8.422
 _START = datetime.datetime(2030, 1, 1, 10, 0, 0)
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
@@ -169,7 +170,9 @@ class KittiWriter:
         ) + spec.angle_noise_rad * rng.standard_normal(3)
         velocity = frame.velocity_world + spec.velocity_noise_mps * rng.standard_normal(3)
         body = frame.world_SE3_ego.rotation.T @ velocity
-        acceleration = frame.acceleration_ego + [0.0, 0.0, 9.81] + spec.accel_noise_mps2 * rng.standard_normal(3)
+        # what an accelerometer at rest feels pushes up
+        felt = frame.acceleration_ego + frame.world_SE3_ego.rotation.T @ np.array([0.0, 0.0, _GRAVITY_MPS2])
+        acceleration = felt + spec.accel_noise_mps2 * rng.standard_normal(3)
         turn = np.array([0.0, 0.0, frame.turn_rate_radps]) + spec.turn_noise_radps * rng.standard_normal(3)
         values = [
             latitude, longitude, up + 116.0, *angles, velocity[1], velocity[0], *body, *acceleration, *acceleration,

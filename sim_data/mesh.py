@@ -125,6 +125,10 @@ class MeshBuilder:
         self.flags.append(np.full(count, flag, np.uint8))
         self.pars.append(np.tile(np.asarray(par, dtype=np.float64), (count, 1)))
 
+    def grow(self, factor: float) -> None:
+        """Makes everything that was added so far larger about the origin."""
+        self.vertices = [factor * part for part in self.vertices]
+
     def add_quads(
         self,
         corners: Numbers,

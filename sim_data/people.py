@@ -13,11 +13,15 @@ import numpy as np
 
 from sim_data.mesh import Mesh, MeshBuilder
 
-__all__ = ["PEDAL_PHASES", "STEP_LENGTH_M", "STEP_PHASES", "build_bicycle", "build_cyclist", "build_pedestrian"]
+__all__ = [
+    "FIGURES", "PEDAL_PHASES", "STEP_LENGTH_M", "STEP_PHASES", "build_bicycle", "build_cyclist", "build_pedestrian",
+]  # fmt: skip
 
 STEP_PHASES = 8
 PEDAL_PHASES = 8
 STEP_LENGTH_M = 1.45  # one full cycle of both legs
+# build (0 slim, 1 broad with a rucksack, 2 in a skirt with long hair) and size over 1.75 m
+FIGURES = ((0, 1.0), (1, 1.03), (2, 0.95), (0, 1.08), (1, 0.97), (2, 1.0), (0, 0.72))
 
 
 def _limb(
@@ -29,8 +33,9 @@ def _limb(
         builder.add_ellipsoid(point, [radius] * 3, "cloth", sides, 3, (float(part), 0.0))
 
 
-def build_pedestrian(phase: int, build: int) -> Mesh:
-    """A walker of about 1.75 m; ``build`` 0 ... 2 varies figure and dress (2 wears a skirt and long hair)."""
+def build_pedestrian(phase: int, figure: int) -> Mesh:
+    """Somebody who walks, in one phase of a step; ``figure`` is a row of ``FIGURES``."""
+    build, size = FIGURES[figure]
     swing = np.sin(2 * np.pi * phase / STEP_PHASES) if phase >= 0 else 0.0
     lift = np.cos(2 * np.pi * phase / STEP_PHASES) if phase >= 0 else 0.0
     builder = MeshBuilder()
@@ -63,6 +68,7 @@ def build_pedestrian(phase: int, build: int) -> Mesh:
         builder.add_ellipsoid((-0.06, 0.0, 1.55), (0.05, 0.085, 0.14), "cloth", 8, 5, (3.0, 0.0))
     if build == 1:
         builder.add_ellipsoid((-0.17, 0.0, 1.25), (0.10, 0.14, 0.20), "cloth", 8, 5, (4.0, 0.0))
+    builder.grow(size)
     return builder.finish()
 
 

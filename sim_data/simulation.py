@@ -12,10 +12,11 @@ import numpy.typing as npt
 from perception.classes import SEMANTIC_CLASSES, SEMANTIC_OF_OBJECT
 from perception.errors import ConfigError
 from perception.geometry import SE3
+from sim_data.furniture import LIGHT_RGB
 from sim_data.lidar import Lidar
 from sim_data.light import draw_light
 from sim_data.optics import Optics, Picture
-from sim_data.people import PEDAL_PHASES, STEP_LENGTH_M, STEP_PHASES
+from sim_data.people import FIGURES, PEDAL_PHASES, STEP_LENGTH_M, STEP_PHASES
 from sim_data.population import CYCLIST, MOTORCYCLIST, name_movers, populate
 from sim_data.render import Renderer, Scene
 from sim_data.rigs import Rig
@@ -119,13 +120,14 @@ class Simulation:
             speed.append(vehicle.speed_mps)
         for k, (build, way_m) in enumerate(zip(traffic.walkers.build, traffic.walkers.ways_m, strict=True)):
             x, y, heading = traffic.pose(len(traffic.vehicles) + k)
-            phase = int(way_m / STEP_LENGTH_M * STEP_PHASES) % STEP_PHASES
+            phase = int(way_m / (STEP_LENGTH_M * FIGURES[build][1]) * STEP_PHASES) % STEP_PHASES
             mesh.append(world.vehicle_mesh_of_walker[build][phase])
             position.append((x, y, traffic.walkers.height_m(k)))
             yaw.append(heading)
             speed.append(0.0)
         for junction, arm, _, place, heading, heads in world.signal_heads:
             state = world.network.junctions[junction].green_arm(arm, traffic.time_s)
+            looks[len(mesh)][:3] = LIGHT_RGB[state]
             mesh.append(heads[state])
             position.append(place)
             yaw.append(heading)

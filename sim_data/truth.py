@@ -118,7 +118,7 @@ class TruthFinder:
             if count and optics.pinhole is not optics.camera:
                 count = int(seen_pixels[item.instance]) if item.instance < len(seen_pixels) else 0
                 ideal_box = _clipped(np.concatenate([ideal.min(axis=0), ideal.max(axis=0)]), camera)
-                shares.append(self._share(item, camera, place, ideal_box, count) if count else 1.0)
+                shares.append(self._share(item.mesh, camera, rotation, place, ideal_box, count) if count else 1.0)
             else:
                 shares.append(self._share(item.mesh, camera, rotation, place, inside, count) if count else 0.0)
             area = (box[2] - box[0]) * (box[3] - box[1])

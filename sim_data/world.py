@@ -14,7 +14,7 @@ from sim_data.layouts import build_layout
 from sim_data.mesh import Mesh, MeshLibrary
 from sim_data.motorcycles import build_motorcycle
 from sim_data.network import Network
-from sim_data.people import PEDAL_PHASES, STEP_PHASES, build_bicycle, build_cyclist, build_pedestrian
+from sim_data.people import FIGURES, PEDAL_PHASES, STEP_PHASES, build_bicycle, build_cyclist, build_pedestrian
 from sim_data.scenario import Scenario
 from sim_data.vehicles import VEHICLE_SHAPES, build_vehicle
 
@@ -159,7 +159,10 @@ class World:
         vehicles = [library.add(build_vehicle(shape)) for shape in VEHICLE_SHAPES]
         for number in vehicles:
             boxes[number] = _bounds([library.meshes[number]])
-        walkers = [[library.add(build_pedestrian(phase, build)) for phase in range(STEP_PHASES)] for build in range(3)]
+        walkers = [
+            [library.add(build_pedestrian(phase, figure)) for phase in range(STEP_PHASES)]
+            for figure in range(len(FIGURES))
+        ]
         cyclists = [
             [library.add(build_cyclist(phase, helmet)) for phase in range(PEDAL_PHASES)] for helmet in (False, True)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import cv2
@@ -228,3 +229,59 @@ def test_the_map_agrees_with_what_the_camera_sees(simulation: Simulation, frames
     assert kept.sum() > 3000
     assert agree.mean() > 0.98
     assert len(np.unique(picture.semantic[ground][kept])) >= 2
+
+
+@pytest.mark.parametrize(("name", "scenario"), [("camvid", "suburb"), ("dashcam", "junctions"), ("surround6", "city")])
+def test_truth_is_exact_on_every_rig(name: str, scenario: str) -> None:
+    preset = load_rig(name)
+    sparse = LidarSpec(1.8, tuple(np.linspace(2.0, -24.0, 16).tolist()), 1.0, 60.0, range_noise_m=0.0, drop_out=0.0)
+    rig = dataclasses.replace(preset, lidar=sparse, cameras=preset.cameras[:3])
+    simulation = Simulation(load_scenario(scenario), 5, rig, threads=2)
+    simulation.skip(5)
+    (frame,) = simulation.frames(1)
+    simulation.close()
+    assert frame.points_ego is not None
+    compared, errors = 0, []
+    for camera in rig.cameras:
+        picture, truth = frame.pictures[camera.name], frame.truth[camera.name]
+        assert picture.rgb.shape == (camera.height_px, camera.width_px, 3)
+        # the ground, through the lens
+        v, u = np.mgrid[: camera.height_px, : camera.width_px]
+        rays = camera.rays_cam(np.column_stack([u.ravel(), v.ravel()])).reshape(*u.shape, 3)
+        world = (frame.world_SE3_ego @ camera.ego_SE3_cam).apply(rays * picture.depth_m[..., None])
+        road = cv2.erode((picture.semantic == 0).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+        road &= picture.depth_m < 50
+        assert road.sum() > 1000
+        assert np.percentile(np.abs(world[road][:, 2]), 99.9) < 5e-3
+        # boxes of masks, and 3D boxes
+        for k, item in enumerate(truth.objects):
+            if truth.pixels[k] == 0:
+                continue
+            ys, xs = np.nonzero(picture.instance == item.instance)
+            assert truth.visible_xyxy[k].tolist() == [xs.min(), ys.min(), xs.max(), ys.max()]
+            full = truth.full_xyxy[k]
+            assert xs.min() >= full[0] - 0.75 and ys.min() >= full[1] - 0.75
+            assert xs.max() <= full[2] + 0.75 and ys.max() <= full[3] + 0.75
+            local = SE3.from_yaw(item.yaw, item.position).inverse().apply(world[ys, xs])
+            inside = (local > np.array(item.low) - 0.02) & (local < np.array(item.high) + 0.02)
+            # an edge pixel of a bent picture has the depth of its neighbour
+            assert inside.all(axis=1).mean() > (0.98 if len(xs) > 100 and camera.distortion.size else 0.9)
+            compared += 1
+        points = camera.cam_SE3_ego.apply(frame.points_ego[:, :3].astype(np.float64))
+        points = points[(points[:, 2] > 1) & (np.abs(points[:, 0]) < 1.2 * points[:, 2])]
+        pixels = camera.project(points)
+        seen = (pixels >= 0).all(axis=1) & (pixels < [camera.width_px - 1, camera.height_px - 1]).all(axis=1)
+        column, row = np.floor(pixels[seen]).astype(int).T
+        share_u, share_v = (pixels[seen] - np.floor(pixels[seen])).T
+        inverse = np.stack([1.0 / picture.depth_m[row + j, column + i].astype(float) for j in (0, 1) for i in (0, 1)])
+        classes = np.stack([picture.semantic[row + j, column + i] for j in (0, 1) for i in (0, 1)])
+        ids = np.stack([picture.instance[row + j, column + i] for j in (0, 1) for i in (0, 1)])
+        flat = np.abs(inverse[0] + inverse[3] - inverse[1] - inverse[2]) < 5e-4 * inverse.mean(axis=0)
+        flat &= np.isin(classes, _SURFACES).all(axis=0) & (ids == ids[0]).all(axis=0)
+        between = (inverse[0] * (1 - share_u) + inverse[1] * share_u) * (1 - share_v)
+        between += (inverse[2] * (1 - share_u) + inverse[3] * share_u) * share_v
+        miss = points[seen, 2] - 1.0 / between
+        errors.append(np.abs(miss[flat & (miss < 0.25)]))
+    every = np.concatenate(errors)
+    assert compared >= 3 and len(every) > 200
+    assert np.percentile(every, 99) < 0.05
