@@ -75,10 +75,10 @@ def verify_command(
     """Compare the files of networks with the SHA-256 of their manifests."""
     from rich.console import Console
 
-    from perception.models.street_layout import ARCHITECTURE
+    from perception.models.street_backbones import architecture_of, backbone_of
     from perception.models.weights import list_weights, load_manifest, verify
 
     console = Console()
     for manifest in [load_manifest(name) for name in names] if names else list_weights():
-        verify(manifest, ARCHITECTURE)
+        verify(manifest, architecture_of(backbone_of(manifest.architecture, manifest.path)))
         console.print(f"{manifest.name}: {manifest.path.name} is whole ({manifest.sha256[:12]})")

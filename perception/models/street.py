@@ -1,11 +1,11 @@
 """The embedded multi-task network: one backbone, one pyramid, all heads from one forward pass.
 
-    image ── Lite0 ── features at strides 2, 4, 8, 16, 32
-                        │ top-down and bottom-up pyramid
-                        ├ strides 8, 16, 32: at every cell (anchor-free) box edges, class scores, the object's size,
-                        │   heading and distance, and an embedding by which it is known again
-                        ├ stride 4: depth, and of the object under every cell the box it belongs to
-                        └ stride 2: semantic classes
+    image ── backbone ── features at strides 2, 4, 8, 16, 32
+                           │ top-down and bottom-up pyramid
+                           ├ strides 8, 16, 32: at every cell (anchor-free) box edges, class scores, the object's size,
+                           │   heading and distance, and an embedding by which it is known again
+                           ├ stride 4: depth, and of the object under every cell the box it belongs to
+                           └ stride 2: semantic classes
 
 The "box cue" at stride 4 is what tells touching objects of one class apart: a cell belongs to the detection whose box
 agrees best with the box that the cell itself predicts. Semantic classes are computed at stride 4, four places a cell:
@@ -21,7 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perception.models.lite0 import FEATURE_CHANNELS, FrozenNormConv, Lite0
+from perception.models.backbones import make_backbone
+from perception.models.frozen_norm import FrozenNormConv
+from perception.models.street_backbones import DEFAULT_BACKBONE
 from perception.models.street_layout import BOX_STRIDES, DENSE_STRIDE, EMBEDDING, SEMANTIC_STRIDE, SOLID_CUES
 
 __all__ = ["ConvNorm", "StreetNet"]
@@ -112,13 +114,24 @@ class StreetNet(nn.Module):
         semantic_classes: number of classes of the pixels.
         channels: width of the pyramid.
         dense_channels: width of the stride 4 branch.
+        backbone: one of ``BACKBONES``.
+
+    Raises:
+        ConfigError: there is no such backbone.
     """
 
-    def __init__(self, object_classes: int, semantic_classes: int, channels: int = 96, dense_channels: int = 64):
+    def __init__(
+        self,
+        object_classes: int,
+        semantic_classes: int,
+        channels: int = 96,
+        dense_channels: int = 64,
+        backbone: str = DEFAULT_BACKBONE,
+    ):
         super().__init__()
         self.semantic_classes = semantic_classes
-        self.backbone = Lite0()
-        c2, c4, c8, c16, c32 = FEATURE_CHANNELS
+        self.backbone = make_backbone(backbone)
+        c2, c4, c8, c16, c32 = self.backbone.channels
         self.detail = ConvNorm(c2, dense_channels, 2, stride=2, relu=False)
         self.lateral4 = ConvNorm(c4, dense_channels, relu=False)
         self.lateral8 = ConvNorm(c8, channels, relu=False)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perception.models.lite0 import FrozenNormConv
+from perception.models.frozen_norm import FrozenNormConv
 from perception.models.street import ConvNorm, StreetNet
+from perception.models.street_backbones import DEFAULT_BACKBONE
 
 __all__ = ["DeployedStreet"]
 
@@ -22,7 +23,7 @@ class _FoldedConv(nn.Module):
         if isinstance(layer, FrozenNormConv):
             shape, kernel = layer.weight.shape, layer.kernel
             self.stride, self.groups = layer.stride, layer.groups
-            self.same_padding, self.limit = layer.stride == 2, 6.0 if layer.relu6 else None
+            self.same_padding, self.limit = layer.same_padding, 6.0 if layer.relu6 else None
             self.relu = False
         else:
             conv = layer.conv
@@ -55,23 +56,29 @@ def _fold(module: nn.Module) -> None:
 class DeployedStreet(nn.Module):
     """The network with folded batch norms, for one image at a time."""
 
-    def __init__(self, object_classes: int, semantic_classes: int):
+    def __init__(self, object_classes: int, semantic_classes: int, backbone: str = DEFAULT_BACKBONE):
         super().__init__()
-        self.network = StreetNet(object_classes, semantic_classes)
+        self.network = StreetNet(object_classes, semantic_classes, backbone=backbone)
         _fold(self.network)
 
     @classmethod
     def from_arrays(
-        cls, arrays: dict[str, npt.NDArray[np.float32]], object_classes: int, semantic_classes: int
+        cls,
+        arrays: dict[str, npt.NDArray[np.float32]],
+        object_classes: int,
+        semantic_classes: int,
+        backbone: str = DEFAULT_BACKBONE,
     ) -> DeployedStreet:
         """A network with the arrays that ``folded_arrays`` gave.
 
         Raises:
             ValueError: arrays are missing, too many or of other shapes.
         """
-        deployed = cls(object_classes, semantic_classes)
+        with torch.device("meta"):  # random weights would take longer than all else
+            deployed = cls(object_classes, semantic_classes, backbone)
+        state = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         try:
-            deployed.network.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
+            deployed.network.load_state_dict(state, assign=True)
         except RuntimeError as error:
             raise ValueError(f"arrays do not fit the street network: {error}") from None
         return deployed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from perception.models.street_backbones import DEFAULT_BACKBONE, architecture_of
+
 __all__ = [
     "ARCHITECTURE",
     "BOX_STRIDES",
@@ -15,8 +17,8 @@ __all__ = [
     "SOLID_CUES",
 ]
 
-ARCHITECTURE = "street-lite0-2"
-"""Changes whenever weights of before would no longer fit."""
+ARCHITECTURE = architecture_of(DEFAULT_BACKBONE)
+"""Of the weights that ship; changes whenever weights of before would no longer fit."""
 
 BOX_STRIDES = (8, 16, 32)
 """Input pixels per cell of the three grids of boxes, in the order of the output."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,9 +19,9 @@ from perception.config import NetworkConfig
 from perception.errors import ConfigError, WeightsError
 from perception.kernels.network_heads import image_planes
 from perception.models.device import resolve_device
+from perception.models.street_backbones import BackboneName, architecture_of, backbone_of
 from perception.models.street_fold import folded_arrays
 from perception.models.street_layout import (
-    ARCHITECTURE,
     DENSE_STRIDE,
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -92,11 +93,11 @@ class StreetNetwork:
         Raises:
             ConfigError: the backend cannot do what is asked of it.
             DeviceError: a GPU was asked for that is not there.
-            WeightsError: the weights are missing, damaged or of another architecture.
+            WeightsError: the weights are missing, damaged or of an unknown architecture, or their graph is missing.
         """
         self.device = resolve_device(device)
         self.manifest = load_manifest(settings.weights)
-        verify(self.manifest, ARCHITECTURE)
+        verify(self.manifest, architecture_of(_backbone(self.manifest)))
         self.weights = (WeightsUsed(self.manifest.name, str(self.manifest.path), self.manifest.sha256),)
         self.semantic_ids = _ids(self.manifest, self.manifest.semantic_classes, SEMANTIC_CLASSES).astype(np.uint8)
         self.object_ids = _ids(self.manifest, self.manifest.object_classes, OBJECT_CLASSES)
@@ -171,15 +172,20 @@ def _ids(manifest: WeightsManifest, names: tuple[str, ...], known: tuple[str, ..
     return np.array([known.index(name) for name in names], np.int64)
 
 
+def _backbone(manifest: WeightsManifest) -> BackboneName:
+    return backbone_of(manifest.architecture, manifest.path)
+
+
 def _arrays(manifest: WeightsManifest) -> dict[str, Float32Array]:
     try:
         state = load_file(manifest.path)
     except SafetensorError as error:
         raise WeightsError(f"{manifest.path}: expected a safetensors file: {error}") from None
     try:
-        arrays = folded_arrays({name: np.asarray(value, np.float32) for name, value in state.items()})
+        single = {name: np.asarray(value, np.float32) for name, value in state.items()}
+        arrays = folded_arrays(single, _backbone(manifest))
     except KeyError as error:
-        raise WeightsError(f"{manifest.path}: found no {error}; expected weights of {ARCHITECTURE}") from None
+        raise WeightsError(f"{manifest.path}: found no {error}; expected weights of {manifest.architecture}") from None
     for name, logits in (
         ("semantic_out", len(manifest.semantic_classes) * (DENSE_STRIDE // SEMANTIC_STRIDE) ** 2),
         ("box_heads.0.class_logits", len(manifest.object_classes)),
@@ -235,7 +241,7 @@ def _session(
     In use threads do not spin: as soon as another process takes a core, spinning ones slow the network several times
     over.
     """
-    graph = shipped_folder() / f"{ARCHITECTURE}.onnx"
+    graph = _graph(manifest)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
@@ -253,6 +259,18 @@ def _session(
     return session
 
 
+def _graph(manifest: WeightsManifest) -> Path:
+    shipped, beside = (folder / f"{manifest.architecture}.onnx" for folder in (shipped_folder(), manifest.path.parent))
+    if shipped.is_file():
+        return shipped
+    if not beside.is_file():
+        raise WeightsError(
+            f"{beside}: found no graph to run {manifest.path.name} in onnxruntime; expected that of: python -m "
+            f"perception.training.export graph --backbone {_backbone(manifest)} --folder {beside.parent}"
+        )
+    return beside
+
+
 def _torch_forward(
     settings: NetworkConfig, manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str
 ) -> _Forward:
@@ -260,7 +278,9 @@ def _torch_forward(
 
     from perception.models.street_deploy import DeployedStreet
 
-    network = DeployedStreet.from_arrays(arrays, len(manifest.object_classes), len(manifest.semantic_classes))
+    network = DeployedStreet.from_arrays(
+        arrays, len(manifest.object_classes), len(manifest.semantic_classes), _backbone(manifest)
+    )
     network = network.eval().to(device).to(memory_format=torch.channels_last)
     run = torch.compile(network, dynamic=False) if settings.compiled else network
     half = settings.precision == "bf16"

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from perception.kernels.depthwise_gradient import depthwise_weight_gradient
-from perception.models.lite0 import FrozenNormConv
+from perception.models.frozen_norm import FrozenNormConv
 
 __all__ = ["FastDepthwise", "fast_depthwise"]
 

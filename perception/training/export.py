@@ -1,10 +1,11 @@
 """Writes the street network's ONNX graph, and weights with their manifest.
 
-    python -m perception.training.export graph
+    python -m perception.training.export graph --backbone lite0
     python -m perception.training.export weights CHECKPOINT MANIFEST_FIELDS.json --name street
 
 The graph holds no weights: they come from the safetensors file when a session is opened, so that nothing is stored
-twice and every set of weights of one architecture uses the same graph.
+twice and every set of weights of one architecture uses the same graph. That of the default backbone ships; those of
+others lie beside their weights.
 """
 
 from __future__ import annotations
@@ -16,15 +17,21 @@ from pathlib import Path
 
 import onnx
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.files import replaced_when_done, sha256_of, write_text_atomic
 from perception.models.street import StreetNet
+from perception.models.street_backbones import (
+    BACKBONES,
+    DEFAULT_BACKBONE,
+    BackboneName,
+    architecture_of,
+    backbone_of,
+)
 from perception.models.street_deploy import DeployedStreet
-from perception.models.street_fold import folded_arrays
-from perception.models.street_layout import ARCHITECTURE
 from perception.models.weights import shipped_folder
 from perception.training.labels import LABEL_SETS
 
@@ -34,15 +41,13 @@ _OPSET = 17
 _WEIGHTS_TAKEN_BACK = 0.5  # best of steps of 0.25 on CamVid's training images, by 1.8 mIoU
 
 
-def write_graph(folder: Path) -> Path:
-    """Writes ``ARCHITECTURE.onnx``: the network without weights, of free input size."""
-    network = StreetNet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES))
-    state = {name: value.detach().numpy() for name, value in network.state_dict().items()}
-    deployed = DeployedStreet.from_arrays(folded_arrays(state), len(OBJECT_CLASSES), len(SEMANTIC_CLASSES)).eval()
+def write_graph(folder: Path, backbone: BackboneName = DEFAULT_BACKBONE) -> Path:
+    """Writes ``street-BACKBONE-VERSION.onnx``: the network without weights, of free input size."""
+    deployed = DeployedStreet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES), backbone).eval()
     for parameter in deployed.parameters():
         # equal tensors would be written once, under one of their names
         nn.init.uniform_(parameter)
-    file = folder / f"{ARCHITECTURE}.onnx"
+    file = folder / f"{architecture_of(backbone)}.onnx"
     with replaced_when_done(file) as aside, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -104,8 +109,11 @@ def write_weights(
     folder: Path,
     score_shift: float = 0.0,
     class_weights: list[float] | None = None,
+    backbone: BackboneName = DEFAULT_BACKBONE,
 ) -> Path:
     """Writes ``NAME.safetensors`` (weights in half precision, vectors in single) and ``NAME.json``.
+
+    Beside them goes the graph, unless it ships.
 
     Args:
         state: of a ``StreetNet``.
@@ -115,8 +123,10 @@ def write_weights(
         score_shift: added to the class logits of boxes; the validation's figure of that name.
         class_weights: of ``SEMANTIC_CLASSES`` in training. Weighted training finds rare classes too often for the
             best IoU; half of the weights' logarithms is taken back from the logits.
+        backbone: of the ``StreetNet``.
     """
-    network = StreetNet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES))
+    architecture = architecture_of(backbone)
+    network = StreetNet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES), backbone=backbone)
     shifted = {key: value.clone() for key, value in state.items()}
     for key, value in shifted.items():
         if key.endswith("class_logits.bias"):
@@ -133,23 +143,25 @@ def write_weights(
         if value.dtype.is_floating_point
     }
     with replaced_when_done(file) as aside:
-        save_file(kept, aside, metadata={"architecture": ARCHITECTURE})
+        save_file(kept, aside, metadata={"architecture": architecture})
         aside.chmod(0o644)  # safetensors makes it private
     manifest = {
         "name": name,
         "file": file.name,
         "sha256": sha256_of(file),
-        "architecture": ARCHITECTURE,
+        "architecture": architecture,
         "object_classes": list(OBJECT_CLASSES),
         "semantic_classes": list(SEMANTIC_CLASSES),
         "input": {"height_px": 256, "width_px": 832},
     } | fields
+    if not (shipped_folder() / f"{architecture}.onnx").is_file():
+        write_graph(folder, backbone)
     write_text_atomic(folder / f"{name}.json", json.dumps(manifest, indent=2) + "\n")
     return file
 
 
 def semantic_weights(by_label_set: dict[str, list[float]]) -> list[float]:
-    """The weight that each of ``SEMANTIC_CLASSES`` was trained with: CamVid's where people drew, else the simulator's."""
+    """What each of ``SEMANTIC_CLASSES`` counted in training: as in CamVid where people drew, else as simulated."""
     label_set = "camvid" if "camvid" in by_label_set else "full"
     weights = [1.0] * len(SEMANTIC_CLASSES)
     for weight, classes in zip(by_label_set[label_set], LABEL_SETS[label_set], strict=True):
@@ -169,19 +181,24 @@ def main() -> None:
     weights.add_argument("--name", default="street")
     weights.add_argument("--score-shift", type=float, default=0.0, help="as the last validation gave it")
     weights.add_argument("--class-weights", type=Path, default=None, help="class_weights.json of the training run")
+    graph.add_argument("--backbone", choices=BACKBONES, default=DEFAULT_BACKBONE)
     for command in (graph, weights):
         command.add_argument("--folder", type=Path, default=shipped_folder())
     arguments = parser.parse_args()
     if arguments.command == "graph":
-        print(write_graph(arguments.folder))
+        print(write_graph(arguments.folder, arguments.backbone))
         return
     tensors = load_file(arguments.checkpoint)
+    with safe_open(arguments.checkpoint, framework="pt") as opened:
+        named = (opened.metadata() or {}).get("architecture", architecture_of(DEFAULT_BACKBONE))
     state = {name.removeprefix("average."): value for name, value in tensors.items() if name.startswith("average.")}
     fields = json.loads(arguments.fields.read_text(encoding="utf-8"))
     class_weights = None
     if arguments.class_weights is not None:
         class_weights = semantic_weights(json.loads(arguments.class_weights.read_text(encoding="utf-8")))
-    print(write_weights(state, arguments.name, fields, arguments.folder, arguments.score_shift, class_weights))
+    backbone = backbone_of(named, arguments.checkpoint)
+    shift, folder = arguments.score_shift, arguments.folder
+    print(write_weights(state, arguments.name, fields, folder, shift, class_weights, backbone))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -16,9 +17,9 @@ from safetensors.numpy import load_file
 
 from perception.errors import DriveError, WeightsError
 from perception.files import replaced_when_done
+from perception.models.street_backbones import DEFAULT_BACKBONE, BackboneName, architecture_of, backbone_of
 from perception.models.street_fold import folded_arrays
 from perception.models.street_layout import (
-    ARCHITECTURE,
     BOX_STRIDES,
     CUE_SCALE_PX,
     DENSE_STRIDE,
@@ -31,6 +32,7 @@ from perception.models.street_layout import (
 )
 from perception.models.weights import WeightsManifest, load_manifest, shipped_folder, verify
 from perception.training.data import camvid_samples, kitti_object_samples, read_image
+from perception.training.export import write_graph
 from perception.training.parity import HeadParity, OnnxStreet, load_deployed, parity
 from perception.training.validation import validate
 
@@ -74,7 +76,7 @@ def export_model(weights: str, file: Path, images: Path | None, data: Path | Non
         DriveError: a folder holds no pictures.
     """
     manifest = load_manifest(weights)
-    verify(manifest, ARCHITECTURE)
+    verify(manifest, architecture_of(backbone_of(manifest.architecture, manifest.path)))
     file.parent.mkdir(parents=True, exist_ok=True)
     with replaced_when_done(file) as aside:
         write_model(manifest, aside)
@@ -96,16 +98,22 @@ def export_model(weights: str, file: Path, images: Path | None, data: Path | Non
 
 def write_model(manifest: WeightsManifest, file: Path) -> None:
     """The graph of the architecture with the weights inside, batch norms folded, and what its outputs mean."""
-    model = onnx.load(str(shipped_folder() / f"{ARCHITECTURE}.onnx"), load_external_data=False)
+    backbone = backbone_of(manifest.architecture, manifest.path)
+    model = _graph(backbone)
     state = {name: np.asarray(value, np.float32) for name, value in load_file(manifest.path).items()}
-    arrays = folded_arrays(state)
+    try:
+        arrays = folded_arrays(state, backbone)
+    except KeyError as error:
+        raise WeightsError(f"{manifest.path}: found no {error}; expected weights of {manifest.architecture}") from None
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             if tensor.name not in arrays:
-                raise WeightsError(f"{manifest.path}: found no {tensor.name}; expected weights of {ARCHITECTURE}")
+                raise WeightsError(
+                    f"{manifest.path}: found no {tensor.name}; expected weights of {manifest.architecture}"
+                )
             tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(arrays[tensor.name]), tensor.name))
     meaning = {
-        "architecture": ARCHITECTURE,
+        "architecture": manifest.architecture,
         "weights_sha256": manifest.sha256,
         "licence": manifest.licence,
         "object_classes": manifest.object_classes,
@@ -124,6 +132,14 @@ def write_model(manifest: WeightsManifest, file: Path) -> None:
         model.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value))
     onnx.checker.check_model(model)
     file.write_bytes(model.SerializeToString())
+
+
+def _graph(backbone: BackboneName) -> onnx.ModelProto:
+    """The graph that ships, or for other backbones one made for the occasion: none need lie beside the weights."""
+    if backbone == DEFAULT_BACKBONE:
+        return onnx.load(str(shipped_folder() / f"{architecture_of(backbone)}.onnx"), load_external_data=False)
+    with TemporaryDirectory() as folder:
+        return onnx.load(str(write_graph(Path(folder), backbone)), load_external_data=False)
 
 
 class _Batched:

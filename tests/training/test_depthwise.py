@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from perception.kernels.depthwise_gradient import depthwise_weight_gradient
-from perception.models.lite0 import FrozenNormConv
+from perception.models.frozen_norm import FrozenNormConv
 from perception.training.depthwise import FastDepthwise, fast_depthwise
 
 

@@ -22,7 +22,7 @@ FIELDS: dict[str, object] = {"data": "none", "licence": "none", "command": "none
 
 def test_written_weights_are_the_state_in_half_precision(tmp_path: Path) -> None:
     torch.manual_seed(5)
-    state = make_network(None).state_dict()
+    state = make_network().state_dict()
     file = write_weights(state, "toy", FIELDS, tmp_path)
     manifest = load_manifest(str(file))
     verify(manifest, ARCHITECTURE)
@@ -35,7 +35,7 @@ def test_written_weights_are_the_state_in_half_precision(tmp_path: Path) -> None
 
 
 def test_shifts_move_only_what_they_should(tmp_path: Path) -> None:
-    state = make_network(None).state_dict()
+    state = make_network().state_dict()
     weights = [float(index + 1) for index in range(20)]
     written = load_file(write_weights(state, "toy", FIELDS, tmp_path, score_shift=1.5, class_weights=weights))
     for index in range(3):

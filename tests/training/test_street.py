@@ -131,8 +131,9 @@ def test_targets_hold_what_batches_say() -> None:
     assert len(batch.targets.boxes_xyxy) == len(batch.targets.class_ids) == len(batch.targets.ignored) == 2
 
 
-def test_the_shipped_training_configuration_is_valid(project: Path) -> None:
-    settings = load_training(project / "configs" / "train_street.toml")
+@pytest.mark.parametrize("name", ["train_street", "train_own_data"])
+def test_the_shipped_training_configurations_are_valid(project: Path, name: str) -> None:
+    settings = load_training(project / "configs" / f"{name}.toml")
     assert settings.augment.height_px % 32 == 0
     assert isinstance(settings.optimizer, OptimizerSettings)
     network = make_network()
@@ -311,3 +312,24 @@ def test_an_interrupted_run_goes_on(small: Path, project: Path) -> None:
     step = json.loads((small / "run" / "last.json").read_text(encoding="utf-8"))["step"]
     assert perceive_train(small, "--resume", "--quiet", "--set", f"schedule.length={step + 1}") == 0
     assert json.loads((small / "run" / "last.json").read_text(encoding="utf-8"))["step"] == step + 1
+
+
+def test_a_run_with_another_backbone_gives_weights_and_their_graph(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backbone = ["--set", "network.backbone=mobilenet_v3_small"]
+    assert perceive_train(small, *backbone) == 2
+    assert "network.backbone_weights is empty" in capsys.readouterr().err
+    assert (
+        perceive_train(small, *backbone, "--set", "network.backbone_weights=random", "--set", "init.imagenet=true") == 2
+    )
+    assert "contradicts init.imagenet" in capsys.readouterr().err
+    assert perceive_train(small, *backbone, "--set", "network.backbone_weights=random", "--overwrite") == 0
+    manifest = json.loads((small / "run" / "best.json").read_text(encoding="utf-8"))
+    assert manifest["architecture"] == "street-mobilenet_v3_small-2"
+    config = load_config(None, [f'network.weights="{small / "run" / "best.safetensors"}"'])
+    found = StreetNetwork(config.network, "cpu").infer(Frame(0, "0", 0, sample(1).image_rgb))
+    assert np.isfinite(found.boxes).all()
+    # a run goes on with the backbone that it began with
+    assert perceive_train(small, "--resume") == 2
+    assert "found a checkpoint of architecture street-mobilenet_v3_small-2" in capsys.readouterr().err
