@@ -1,4 +1,4 @@
-"""The simulator: speed, memory, its rasteriser beside Open3D's ray caster, and how real a detector finds its pictures.
+"""The simulator: speed by part, memory, its rasteriser beside a ray caster, how real a detector finds its pictures.
 
     python benchmarks/sim.py [--data ../shared/data] [--json FILE]
 
@@ -8,6 +8,7 @@ the nearer the two, the more the pictures look like the world it was trained on.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import resource
 import statistics
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import open3d as o3d
+import pytest
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -32,10 +34,13 @@ from perception.types import Frame
 from sim_data import load_rig, stream
 from sim_data.kernels.raster import rasterise, setup_triangles
 from sim_data.kitti_writer import KittiWriter, object_rows
-from sim_data.render import VisibleTriangles
+from sim_data.lidar import Lidar
+from sim_data.render import Renderer, VisibleTriangles
 from sim_data.rigs import Rig
 from sim_data.scenario import load_scenario
+from sim_data.shading import Shading
 from sim_data.simulation import Simulation
+from sim_data.truth import TruthFinder
 
 SCENARIOS = ("city", "junctions", "suburb", "crowd", "roundabout", "dusk")
 
@@ -48,6 +53,7 @@ def main(
     metrics: dict[str, float] = {}
     for rig in ("kitti", "train"):
         metrics |= speed(rig, frames)
+        metrics |= parts(rig, frames)
     metrics |= visibility()
     metrics |= memory()
     if data is not None:
@@ -61,21 +67,65 @@ def main(
 
 
 def speed(name: str, frames: int) -> dict[str, float]:
-    """Frames per second with every truth of the camera, and what the lidar adds."""
+    """Frames per second on two threads, and processor time per frame, which other processes disturb less."""
     loaded = load_rig(name)
-    bare = Rig(loaded.name, loaded.cameras, None, None)
+    bare = dataclasses.replace(loaded, lidar=None, positioning=None)
     size = f"{loaded.cameras[0].width_px}x{loaded.cameras[0].height_px}"
     metrics = {}
     for rig, label in ((bare, "camera and truth"), (loaded, "with lidar")):
         if label == "with lidar" and loaded.lidar is None:
             continue
-        times = []
-        began = time.perf_counter()
+        times, busy = [], []
+        began, worked = time.perf_counter(), time.process_time()
         for _ in stream("city", 1, frames + 5, rig):
             times.append(time.perf_counter() - began)
-            began = time.perf_counter()
+            busy.append(time.process_time() - worked)
+            began, worked = time.perf_counter(), time.process_time()
         metrics[f"{size} {label}: frames/s, median"] = 1.0 / statistics.median(times[5:])
+        metrics[f"{size} {label}: CPU ms per frame, median"] = 1e3 * statistics.median(busy[5:])
     return metrics
+
+
+def parts(name: str, frames: int) -> dict[str, float]:
+    """CPU milliseconds per frame of each part, on one thread."""
+    spent: dict[str, float] = {}
+
+    def timed(owner: Any, function: str, part: str) -> None:
+        inner = getattr(owner, function)
+
+        def outer(*arguments: Any, **named: Any) -> Any:
+            began = time.thread_time()
+            result = inner(*arguments, **named)
+            spent[part] = spent.get(part, 0.0) + 1e3 * (time.thread_time() - began)
+            return result
+
+        patch.setattr(owner, function, outer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        timed(Renderer, "render", "render")
+        timed(Renderer, "visible", "finding what is in view, lidar included")
+        timed(Renderer, "_shadows", "shadow maps")
+        timed(Shading, "fill", "shading, flow, depth, classes")
+        timed(TruthFinder, "find", "boxes")
+        timed(Lidar, "scan", "lidar")
+        simulation = Simulation(load_scenario("city"), 1, load_rig(name), threads=1)
+        for _ in simulation.frames(5):
+            pass
+        spent.clear()
+        began = time.process_time()
+        for _ in simulation.frames(frames):
+            pass
+        spent["everything"] = 1e3 * (time.process_time() - began)
+        simulation.close()
+    spent["rasterising the camera"] = (
+        spent["render"] - spent["shadow maps"] - spent["shading, flow, depth, classes"]
+    )  # fmt: skip
+    spent["traffic, lens, sensor and the rest"] = (
+        spent["everything"] - spent.pop("render") - spent["boxes"] - spent.get("lidar", 0.0)
+    )
+    camera = load_rig(name).cameras[0]
+    size = f"{camera.width_px}x{camera.height_px}"
+    return {f"{size} CPU ms per frame: {part}": total / frames for part, total in spent.items()}
 
 
 def visibility() -> dict[str, float]:
@@ -132,12 +182,13 @@ def visibility() -> dict[str, float]:
 
 
 def memory() -> dict[str, float]:
-    """Growth of peak memory over 400 frames after the first 100."""
-    peaks = []
-    for frame in stream("city", 2, 500, "train"):
-        if frame.index in (99, 499):
-            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    return {"memory growth, frames 100 to 500, MB": peaks[1] - peaks[0]}
+    """Resident memory after 50 and after 300 frames."""
+    resident = {}
+    for frame in stream("city", 2, 301, "train"):
+        if frame.index in (50, 300):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            resident[f"resident memory at frame {frame.index}, MB"] = pages * resource.getpagesize() / 2**20
+    return resident
 
 
 def realism(data: Path) -> dict[str, float]:
