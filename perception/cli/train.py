@@ -41,8 +41,9 @@ def train_command(
     import sys
 
     from perception.files import write_text_atomic
-    from perception.training.loop import TrainingInterruptedError
-    from perception.training.street import load_training, run_training
+    from perception.training.street import run_training
+    from perception.training.street_config import load_training
+    from perception.training.task import TrainingInterruptedError
 
     overrides = list(set_ or [])
     if threads is not None:

@@ -20,9 +20,9 @@ from perception.training.logs import TrainingLog
 from perception.training.optimizers import make_optimizer
 from perception.training.prefetch import Prefetch
 from perception.training.schedules import BestSoFar, Progress, Schedule
-from perception.training.task import Forward, LoopSettings, Task, TrainingDivergedError, TrainingInterruptedError
+from perception.training.task import LoopSettings, Task, TrainingDivergedError, TrainingInterruptedError
 
-__all__ = ["Forward", "LoopSettings", "Task", "TrainingDivergedError", "TrainingInterruptedError", "train"]
+__all__ = ["train"]
 
 _Batch = TypeVar("_Batch")
 _SEED_STEP = 1_000_003

@@ -14,7 +14,7 @@ from toy_task import ToyTask, fit, settings
 from perception.errors import ConfigError, OutputError, WeightsError
 from perception.training import checkpoints as checkpoints_module
 from perception.training.checkpoints import Checkpoints
-from perception.training.loop import TrainingDivergedError, TrainingInterruptedError
+from perception.training.task import TrainingDivergedError, TrainingInterruptedError
 
 OPTIMIZERS: list[dict[str, Any]] = [
     {"kind": "sgd", "nesterov": True, "rate": 0.1},

@@ -24,7 +24,8 @@ from perception.training.labels import LabelledBoxes, Sample
 from perception.training.losses import Targets, box_losses, cue_loss, semantic_losses
 from perception.training.settings import OptimizerSettings
 from perception.training.sources import Source
-from perception.training.street import load_training, make_network
+from perception.training.street import make_network
+from perception.training.street_config import load_training
 from perception.types import Frame
 
 CAR = OBJECT_CLASSES.index("car")

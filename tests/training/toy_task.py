@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from perception.training.checkpoints import Checkpoints
 from perception.training.distributed import World
-from perception.training.loop import Forward, LoopSettings, train
+from perception.training.loop import train
 from perception.training.settings import (
     OptimizerSettings,
     RunSettings,
@@ -20,6 +20,7 @@ from perception.training.settings import (
     StopSettings,
     ValidationSettings,
 )
+from perception.training.task import Forward, LoopSettings
 
 FIELDS = {
     "data": "toy", "licence": "none", "command": "pytest", "object_classes": [], "semantic_classes": [], "input": {},
