@@ -32,14 +32,15 @@ def as_array(name: str, value: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple
 
 def _refuse_fractions(name: str, value: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
     """A conversion would cut fractions off and let large numbers wrap, both in silence."""
-    if not value.size:
+    if not value.size or np.can_cast(value.dtype, dtype):
         return
     if value.dtype.kind not in "iub":
-        raise ValueError(f"{name} must be whole numbers but are {value.dtype}")
-    if not np.can_cast(value.dtype, dtype):
-        least, most = int(value.min()), int(value.max())
-        if not (np.iinfo(dtype).min <= least and most <= np.iinfo(dtype).max):
-            raise ValueError(f"{name} must fit {dtype} but span {least} ... {most}")
+        fractions = value[~(np.isfinite(value) & (np.floor(value) == value))]
+        if fractions.size:
+            raise ValueError(f"{name} must be whole numbers but hold {fractions[0]}")
+    least, most = int(value.min()), int(value.max())
+    if not (np.iinfo(dtype).min <= least and most <= np.iinfo(dtype).max):
+        raise ValueError(f"{name} must fit {dtype} but span {least} ... {most}")
 
 
 def as_boxes(name: str, boxes_xyxy: npt.ArrayLike) -> npt.NDArray[np.float32]:

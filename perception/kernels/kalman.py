@@ -203,6 +203,8 @@ def _time_step(dt_s: float) -> float:
 
 
 def _spread(name: str, stds: npt.ArrayLike, shape: tuple[int, ...], positive: bool = False) -> Float64Array:
+    if isinstance(stds, float) and 0.0 < stds < np.inf:  # what most give
+        return np.full(shape, stds)
     values = np.asarray(stds, np.float64)
     good = np.isfinite(values) & ((values > 0.0) if positive else (values >= 0.0))
     if not good.all():
