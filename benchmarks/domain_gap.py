@@ -88,13 +88,13 @@ def summary(rows: dict[str, dict[str, float]]) -> Table:
         for key in ("CamVid mIoU", *(f"KITTI car AP40@0.5/{level}" for level in LEVELS)):
             lacks = "" if name == SHIPPED else f" ({row[key] - best[key]:+.1f})"
             cells.append(f"{row[key]:.1f}{lacks}")
-        table.add_row(name, *cells)
+        table.add_row(Path(name).name, *cells)
     return table
 
 
 def by_class(rows: dict[str, dict[str, float]]) -> Table:
     """IoU by class, %."""
-    table = Table("CamVid val IoU, %", *rows)
+    table = Table("CamVid val IoU, %", *(Path(name).name for name in rows))
     for name in CAMVID_CLASSES:
         table.add_row(name, *(f"{row[f'CamVid IoU/{name}']:.1f}" for row in rows.values()))
     return table

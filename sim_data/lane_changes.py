@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from sim_data.network import Network
-
-if TYPE_CHECKING:
-    from sim_data.traffic import Vehicle
+from sim_data.vehicle_state import Vehicle
 
 __all__ = ["CHANGE_S", "consider_change", "shifted"]
 

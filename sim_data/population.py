@@ -10,7 +10,8 @@ import numpy.typing as npt
 from perception.errors import ConfigError
 from sim_data.kernels.traffic import BODY_COLUMNS, STANDING
 from sim_data.lane_paths import LanePath
-from sim_data.traffic import Traffic, Vehicle
+from sim_data.traffic import Traffic
+from sim_data.vehicle_state import Vehicle
 from sim_data.vehicles import VEHICLE_SHAPES
 from sim_data.walking import Walkers
 from sim_data.world import World, paint_colour

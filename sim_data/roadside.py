@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from sim_data import furniture
 from sim_data.buildings import build_house
+from sim_data.greenery import LEAF_RGB, plant_backdrop, plant_roadside, tree_meshes
 from sim_data.ground import KERB_M
 from sim_data.network import Road
-from sim_data.plants import TREE_KINDS, build_bush, build_tree
+from sim_data.placing import Clearance, beside, jittered, shared_mesh
 from sim_data.vehicles import VEHICLE_SHAPES
 from sim_data.world import World, paint_colour
 
@@ -19,71 +22,13 @@ _WALLS = (
     (0.48, 0.40, 0.31), (0.26, 0.14, 0.10), (0.42, 0.43, 0.43), (0.42, 0.29, 0.21), (0.58, 0.56, 0.48),
 )  # fmt: skip
 _TRIMS = ((0.22, 0.09, 0.06), (0.10, 0.10, 0.11), (0.16, 0.08, 0.055), (0.07, 0.09, 0.11), (0.19, 0.10, 0.07))
-_LEAVES = ((0.085, 0.140, 0.030), (0.060, 0.110, 0.030), (0.110, 0.150, 0.040), (0.130, 0.135, 0.035))
 _GREY = (0.25, 0.26, 0.27, 0.25, 0.26, 0.27)
-
-
-def _jitter(rng: np.random.Generator, colour: tuple[float, float, float], spread: float) -> tuple[float, float, float]:
-    gain = 1 + rng.uniform(-spread, spread)
-    tint = 1 + rng.uniform(-0.3 * spread, 0.3 * spread, 3)
-    return (
-        float(np.clip(colour[0] * gain * tint[0], 0.01, 0.8)),
-        float(np.clip(colour[1] * gain * tint[1], 0.01, 0.8)),
-        float(np.clip(colour[2] * gain * tint[2], 0.01, 0.8)),
-    )
-
-
-class _Clearance:
-    """Where roads and houses are, on a raster, so that nothing stands in the way."""
-
-    def __init__(self, world: World) -> None:
-        points = np.concatenate([road.centre for road in world.network.roads])
-        self.low = points.min(axis=0) - 200.0
-        self.cell_m = 1.0
-        size = np.ceil((points.max(axis=0) + 200.0 - self.low) / self.cell_m).astype(int)
-        self.taken = np.zeros((size[1], size[0]), bool)
-        for road in world.network.roads:
-            reach = road.left_m + road.edge.pavement_m + 0.6
-            for point in road.centre:
-                self._disc(point, reach)
-        for junction in world.network.junctions:
-            reach = float(np.linalg.norm(junction.outline - junction.centre, axis=1).max())
-            self._disc(junction.centre, reach + 1.5)
-
-    def _disc(self, point: np.ndarray, radius: float) -> None:
-        column, row = (point - self.low) / self.cell_m
-        span = int(radius / self.cell_m) + 1
-        ys, xs = np.mgrid[int(row) - span : int(row) + span + 1, int(column) - span : int(column) + span + 1]
-        inside = (xs + 0.5 - column) ** 2 + (ys + 0.5 - row) ** 2 < (radius / self.cell_m) ** 2
-        ys, xs = ys[inside], xs[inside]
-        fits = (ys >= 0) & (xs >= 0) & (ys < self.taken.shape[0]) & (xs < self.taken.shape[1])
-        self.taken[ys[fits], xs[fits]] = True
-
-    def take(self, corners: np.ndarray) -> bool:
-        """Claims a parallelogram (origin, two sides) if it is free."""
-        origin, along, across = corners
-        u = np.arange(0, 1.0001, 0.8 / max(float(np.linalg.norm(along)), 1.0))
-        v = np.arange(0, 1.0001, 0.8 / max(float(np.linalg.norm(across)), 1.0))
-        spots = origin + u[:, None, None] * along + v[None, :, None] * across
-        cells = ((spots.reshape(-1, 2) - self.low) / self.cell_m).astype(int)
-        if (cells < 0).any() or (cells >= [self.taken.shape[1], self.taken.shape[0]]).any():
-            return False
-        if self.taken[cells[:, 1], cells[:, 0]].any():
-            return False
-        self.taken[cells[:, 1], cells[:, 0]] = True
-        return True
-
-    def free(self, x: float, y: float) -> bool:
-        """Whether nothing is there."""
-        column, row = int((x - self.low[0]) / self.cell_m), int((y - self.low[1]) / self.cell_m)
-        inside = 0 <= row < self.taken.shape[0] and 0 <= column < self.taken.shape[1]
-        return bool(inside and not self.taken[row, column])
 
 
 def furnish(world: World, rng: np.random.Generator) -> None:
     """Places everything that stands still."""
-    clearance = _Clearance(world)
-    trees = _tree_meshes(world, rng)
+    clearance = Clearance(world)
+    trees = tree_meshes(world, rng)
     lamps: list[list[float]] = []
     posts = world.library.add(furniture.build_lamp_post())
     for road in world.network.roads:
@@ -97,28 +42,13 @@ def furnish(world: World, rng: np.random.Generator) -> None:
                 _barriers(world, road, side, rng)
     for road in world.network.roads:
         for side in (1.0, -1.0):
-            _greenery(world, road, side, clearance, trees, rng)
+            plant_roadside(world, road, side, clearance, trees, rng)
     _junction_items(world, rng)
-    _backdrop(world, trees, clearance, rng)
+    plant_backdrop(world, trees, clearance, rng)
     world.lamps = np.array(lamps).reshape(-1, 10)
 
 
-def _tree_meshes(world: World, rng: np.random.Generator) -> list[tuple[int, int]]:
-    pairs = []
-    for kind in (*TREE_KINDS, "round", "wide"):
-        near = world.library.add(build_tree(rng, kind, 1))
-        far = world.library.add(build_tree(rng, kind, 0))
-        pairs.append((near, far))
-    return pairs
-
-
-def _spot(road: Road, s: float, side: float, out_m: float) -> tuple[float, float, float]:
-    """x, y and heading of a point ``out_m`` outside the kerb."""
-    point, heading = road.at(s, side * (road.left_m + out_m))
-    return float(point[0]), float(point[1]), heading
-
-
-def _houses(world: World, road: Road, side: float, clearance: _Clearance, rng: np.random.Generator) -> None:
+def _houses(world: World, road: Road, side: float, clearance: Clearance, rng: np.random.Generator) -> None:
     city = world.scenario.sides.buildings == "city"
     s = 1.0
     end = float(road.s[-1])
@@ -136,8 +66,8 @@ def _houses(world: World, road: Road, side: float, clearance: _Clearance, rng: n
             roof = str(rng.choice(["gable", "hip", "gable"]))
         if s + width > end:
             break
-        start = _spot(road, s if side > 0 else s + width, side, road.edge.pavement_m + 0.35 + back)
-        finish = _spot(road, s + width if side > 0 else s, side, road.edge.pavement_m + 0.35 + back)
+        start = beside(road, s if side > 0 else s + width, side, road.edge.pavement_m + 0.35 + back)
+        finish = beside(road, s + width if side > 0 else s, side, road.edge.pavement_m + 0.35 + back)
         along = np.array([finish[0] - start[0], finish[1] - start[1]])
         length = float(np.linalg.norm(along))
         along /= length
@@ -154,8 +84,8 @@ def _houses(world: World, road: Road, side: float, clearance: _Clearance, rng: n
         claim = np.array([origin + along * margin + away * 1.2, along * (length - 2 * margin), away * (depth - 2.0)])
         if clearance.take(claim):
             mesh = world.library.add(build_house(rng, length, depth, floors, roof, bool(rng.uniform() < 0.3)))
-            wall = _jitter(rng, _WALLS[int(rng.integers(len(_WALLS)))], 0.18)
-            trim = _jitter(rng, _TRIMS[int(rng.integers(len(_TRIMS)))], 0.25)
+            wall = jittered(rng, _WALLS[int(rng.integers(len(_WALLS)))], 0.18)
+            trim = jittered(rng, _TRIMS[int(rng.integers(len(_TRIMS)))], 0.25)
             place = (float(origin[0]), float(origin[1]), 0.0)
             world.placed.put(mesh, place, yaw, "building", (*wall, *trim), int(rng.integers(1, 1 << 20)))
             if not city:
@@ -165,9 +95,9 @@ def _houses(world: World, road: Road, side: float, clearance: _Clearance, rng: n
 
 def _garden_front(world: World, road: Road, s: float, width: float, side: float, rng: np.random.Generator) -> None:
     draw = rng.uniform()
-    x, y, heading = _spot(road, s if side > 0 else s + width, side, road.edge.pavement_m + 0.5)
+    x, y, heading = beside(road, s if side > 0 else s + width, side, road.edge.pavement_m + 0.5)
     yaw = heading if side > 0 else heading + np.pi
-    leaf = _jitter(rng, _LEAVES[int(rng.integers(len(_LEAVES)))], 0.2)
+    leaf = jittered(rng, LEAF_RGB[int(rng.integers(len(LEAF_RGB)))], 0.2)
     share = width * float(rng.uniform(0.6, 1.0))
     if draw < world.scenario.sides.hedges + 0.25:
         mesh = world.library.add(furniture.build_hedge(share, float(rng.uniform(0.8, 1.7)), 0.7))
@@ -188,7 +118,7 @@ def _street_items(
     step = 45.0 if edge.kind == "motorway" else 32.0
     lit = world.scenario.weather.time != "day"
     for s in np.arange(step * (0.3 if side > 0 else 0.8), road.s[-1] - 4, step):
-        x, y, heading = _spot(road, float(s), side, 1.2 if edge.kind == "motorway" else 0.55)
+        x, y, heading = beside(road, float(s), side, 1.2 if edge.kind == "motorway" else 0.55)
         yaw = heading + (np.pi if side > 0 else 0.0)  # the arm reaches along the mesh's +y, towards the road
         world.placed.put(posts, (x, y, KERB_M), yaw, "pole", _GREY if not lit else (*_GREY[:3], 1, 0.8, 0.5), 1)
         reach = np.array([-np.sin(yaw), np.cos(yaw)]) * 1.8
@@ -198,27 +128,27 @@ def _street_items(
     signs = ("speed", "warning", "mandatory", "priority")
     for s in np.arange(18.0 + rng.uniform(0, 10), road.s[-1] - 6, 42.0):
         if rng.uniform() < 0.6:
-            x, y, heading = _spot(road, float(s), side, 0.45)
+            x, y, heading = beside(road, float(s), side, 0.45)
             ahead = heading if side < 0 else heading + np.pi
             design = signs[int(rng.integers(len(signs)))]
             _sign_post(world, x, y, ahead, design, rng)
     for s in np.arange(10.0, road.s[-1] - 8, 9.0):
         draw = rng.uniform()
         if draw < 0.06:
-            x, y, heading = _spot(road, float(s), side, edge.pavement_m - 0.2)
-            mesh = _once(world, "bin", furniture.build_bin)
+            x, y, heading = beside(road, float(s), side, edge.pavement_m - 0.2)
+            mesh = shared_mesh(world, "bin", furniture.build_bin)
             tone = ((0.03, 0.08, 0.04), (0.05, 0.05, 0.06), (0.30, 0.22, 0.03), (0.04, 0.07, 0.16))[
                 int(rng.integers(4))
             ]
             world.placed.put(mesh, (x, y, KERB_M), heading + rng.normal(0, 0.2), "wall", (*tone, *tone), 1)
         elif draw < 0.12 and edge.kind == "street":
             for k in range(3):
-                x, y, heading = _spot(road, float(s) + 1.6 * k, side, 0.4)
-                mesh = _once(world, "bollard", furniture.build_bollard)
+                x, y, heading = beside(road, float(s) + 1.6 * k, side, 0.4)
+                mesh = shared_mesh(world, "bollard", furniture.build_bollard)
                 world.placed.put(mesh, (x, y, KERB_M), 0.0, "pole", (0.12, 0.12, 0.12, 0.1, 0.1, 0.1), 1)
         elif draw < 0.16:
             # along the houses, where nobody walks
-            x, y, heading = _spot(road, float(s), side, edge.pavement_m - 0.12)
+            x, y, heading = beside(road, float(s), side, edge.pavement_m - 0.12)
             colour = paint_colour(rng)
             world.put_object(
                 "bicycle",
@@ -230,19 +160,11 @@ def _street_items(
             )
 
 
-def _once(world: World, name: str, build: object) -> int:
-    """A shared mesh, built on first use."""
-    known = world.shared
-    if name not in known:
-        known[name] = world.library.add(build())  # type: ignore[operator]
-    return known[name]
-
-
 def _sign_post(world: World, x: float, y: float, ahead: float, design: str, rng: np.random.Generator) -> None:
     height = float(rng.uniform(2.3, 2.8))
-    post = _once(world, "mast 3.0", lambda: furniture.build_mast(3.1))
+    post = shared_mesh(world, "mast 3.0", lambda: furniture.build_mast(3.1))
     world.placed.put(post, (x, y, KERB_M), 0.0, "pole", _GREY, 1)
-    plate = _once(world, f"sign {design}", lambda: furniture.build_sign(design))
+    plate = shared_mesh(world, f"sign {design}", lambda: furniture.build_sign(design))
     at = (x - 0.045 * float(np.cos(ahead)), y - 0.045 * float(np.sin(ahead)), KERB_M + height)
     world.put_object("traffic_sign", plate, at, ahead, (0.02, 0.10, 0.42, 0.3, 0.3, 0.3), 1)
 
@@ -254,7 +176,7 @@ def _parked(world: World, road: Road, side: float, rng: np.random.Generator) -> 
         length = VEHICLE_SHAPES[shape].length_m
         if rng.uniform() < world.scenario.actors.parked:
             inwards = -0.5 * road.edge.parking_m + float(rng.normal(0, 0.06))
-            x, y, heading = _spot(road, s + length / 2, side, inwards)
+            x, y, heading = beside(road, s + length / 2, side, inwards)
             yaw = heading + (np.pi if side > 0 else 0.0) + float(rng.normal(0, 0.02))
             if rng.uniform() < 0.06:
                 yaw += np.pi
@@ -276,62 +198,12 @@ def _barriers(world: World, road: Road, side: float, rng: np.random.Generator) -
         out_b, _ = road.at(float(road.s[k + 6]), side * (road.left_m + 0.7))
         for p, q, keep in ((a, b, True), (out_a, out_b, rng.uniform() < 0.7)):
             if keep:
-                length = float(np.linalg.norm(q - p))
-                mesh = _once(
-                    world,
-                    f"rail {round(length, 1)}",
-                    lambda length=length: furniture.build_guard_rail(round(length, 1) + 0.1),
-                )
+                length = round(float(np.linalg.norm(q - p)), 1)
+                mesh = shared_mesh(world, f"rail {length}", partial(furniture.build_guard_rail, length + 0.1))
                 yaw = float(np.arctan2(q[1] - p[1], q[0] - p[0]))
                 world.placed.put(
                     mesh, (float(p[0]), float(p[1]), 0.0), yaw, "fence", (0.35, 0.36, 0.37, 0.3, 0.3, 0.3), 1
                 )
-
-
-def _greenery(
-    world: World, road: Road, side: float, clearance: _Clearance, trees: list[tuple[int, int]], rng: np.random.Generator
-) -> None:
-    share = world.scenario.sides.trees
-    city = world.scenario.sides.buildings == "city"
-    if city and road.edge.pavement_m >= 2.0 and rng.uniform() < share:
-        kind = int(rng.choice([0, 1, 4]))
-        for s in np.arange(7.0, road.s[-1] - 4, 11.0):
-            if rng.uniform() < 0.88:
-                x, y, _ = _spot(road, float(s) + float(rng.normal(0, 0.5)), side, 0.75)
-                _tree(world, trees[kind], x, y, 0.72 * float(rng.uniform(0.8, 1.15)), rng)
-    depth = 45.0 if road.edge.kind == "motorway" else 30.0
-    for _ in range(int(road.s[-1] / 10.0 * (share + 0.25) * (2.6 if not city else 1.6))):
-        out = road.edge.pavement_m + 3.5 + depth * float(rng.uniform()) ** 1.3
-        x, y, _ = _spot(road, float(rng.uniform(0, road.s[-1])), side, out)
-        if clearance.free(x, y):
-            if rng.uniform() < 0.72:
-                _tree(world, trees[int(rng.integers(len(trees)))], x, y, float(rng.uniform(0.75, 1.5)), rng)
-            else:
-                bush = _once(world, f"bush {int(rng.integers(3))}", lambda: build_bush(rng))
-                leaf = _jitter(rng, _LEAVES[int(rng.integers(len(_LEAVES)))], 0.25)
-                world.placed.put(
-                    bush,
-                    (x, y, 0.0),
-                    float(rng.uniform(0, 6.28)),
-                    "vegetation",
-                    (*leaf, *leaf),
-                    5,
-                    float(rng.uniform(0.8, 1.8)),
-                )
-
-
-def _tree(world: World, pair: tuple[int, int], x: float, y: float, scale: float, rng: np.random.Generator) -> None:
-    leaf = _jitter(rng, _LEAVES[int(rng.integers(len(_LEAVES)))], 0.25)
-    world.placed.put(
-        pair[0],
-        (x, y, 0.0),
-        float(rng.uniform(0, 6.28)),
-        "vegetation",
-        (*leaf, *leaf),
-        int(rng.integers(1, 1000)),
-        scale,
-    )
-    world.coarse[pair[0]] = pair[1]
 
 
 def _junction_items(world: World, rng: np.random.Generator) -> None:
@@ -360,28 +232,3 @@ def _junction_items(world: World, rng: np.random.Generator) -> None:
         mesh = world.library.meshes[head]
         low, high = mesh.bounds
         world.boxes[head] = (tuple(low.tolist()), tuple(high.tolist()))
-
-
-def _backdrop(world: World, trees: list[tuple[int, int]], clearance: _Clearance, rng: np.random.Generator) -> None:
-    """A ring of tall trees, so that no street ends in nothing."""
-    points = np.concatenate([road.centre for road in world.network.roads])
-    middle = 0.5 * (points.min(axis=0) + points.max(axis=0))
-    reach = float(np.linalg.norm(points - middle, axis=1).max()) + 45.0
-    for ring in range(2):
-        radius = reach + 14.0 * ring
-        count = int(2 * np.pi * radius / 8.0)
-        for k in range(count):
-            angle = 2 * np.pi * (k + 0.5 * ring) / count
-            far = radius + float(rng.normal(0, 4))
-            x, y = middle[0] + far * np.cos(angle), middle[1] + far * np.sin(angle)
-            pair = trees[int(rng.integers(len(trees)))]
-            leaf = _jitter(rng, _LEAVES[int(rng.integers(len(_LEAVES)))], 0.2)
-            world.placed.put(
-                pair[1],
-                (float(x), float(y), -0.5),
-                float(rng.uniform(0, 6.28)),
-                "vegetation",
-                (*leaf, *leaf),
-                7,
-                float(rng.uniform(1.3, 2.1)),
-            )

@@ -21,8 +21,8 @@ from sim_data.population import CYCLIST, MOTORCYCLIST, name_movers, populate
 from sim_data.render import Renderer, Scene
 from sim_data.rigs import Rig
 from sim_data.scenario import Scenario, load_scenario
-from sim_data.traffic import Vehicle
 from sim_data.truth import ObjectTruth, TruthFinder
+from sim_data.vehicle_state import Vehicle
 from sim_data.world import SceneObject, World
 
 __all__ = ["SimFrame", "Simulation", "stream"]

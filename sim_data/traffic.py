@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from sim_data.junctions import conflicts_of
 from sim_data.kernels.traffic import (
     BODY_COLUMNS,
     VEHICLE,
@@ -24,9 +23,11 @@ from sim_data.kernels.traffic import (
 from sim_data.lane_changes import CHANGE_S, consider_change, shifted
 from sim_data.lane_paths import LanePath
 from sim_data.network import Network
+from sim_data.right_of_way import RightOfWay
+from sim_data.vehicle_state import Vehicle
 from sim_data.walking import Walkers
 
-__all__ = ["STEP_S", "Traffic", "Vehicle"]
+__all__ = ["STEP_S", "Traffic"]
 
 Array = npt.NDArray[np.float64]
 STEP_S = 0.05
@@ -35,51 +36,6 @@ _HEADWAY_S = 1.2
 _BRAKE_MPS2 = 2.2
 _HARDEST_MPS2 = 7.5
 _BRAKING_MPS3, _PUSHING_MPS3 = 60.0, 30.0
-_EASY_MPS2 = 3.0  # who would have to brake harder drives on through yellow
-
-
-@dataclass(slots=True)
-class Vehicle:
-    """One vehicle on a lane path; ``s_m`` is where its middle is.
-
-    Attributes:
-        number: unique over the drive; its instance id is made from it.
-        shape: row of ``VEHICLE_SHAPES``, -1 for a cyclist, -2 for a motorcyclist.
-        half_long_m: half of its box; likewise ``half_wide_m``.
-        path: lane path; ``next_path`` the one chosen after it, ``behind`` the two before (-1: none).
-        desire: factor on the speed limit.
-        offset_m: to the left of the path: of cyclists, who keep right, and during a change of lanes.
-        slope: sideways over forward speed.
-        granted: turn that it may take, or -1.
-        change_from_m: offset when the change of lanes began; ``change_s`` how long ago, or -1.
-        calm_s: until it thinks of changing lanes again.
-    """
-
-    number: int
-    shape: int
-    half_long_m: float
-    half_wide_m: float
-    path: int
-    next_path: int
-    s_m: float
-    speed_mps: float
-    accel_mps2: float = 0.0
-    desire: float = 1.0
-    power_mps2: float = 1.6
-    offset_m: float = 0.0
-    slope: float = 0.0
-    top_speed_mps: float = 99.0
-    behind: tuple[int, int] = (-1, -1)
-    granted: int = -1
-    change_from_m: float = 0.0
-    change_s: float = -1.0
-    calm_s: float = 2.0
-    travelled_m: float = 0.0
-
-    @property
-    def base_m(self) -> float:
-        """Distance between the axles."""
-        return 1.16 * self.half_long_m
 
 
 @dataclass(slots=True)
@@ -104,15 +60,14 @@ class Traffic:
     time_s: float = 0.0
     bodies: Array = field(default_factory=lambda: np.zeros((0, BODY_COLUMNS)))
     _paths: tuple[Array, npt.NDArray[np.int64], Array] = field(init=False)
-    _conflicts: dict[int, frozenset[int]] = field(init=False)
-    _queues: dict[int, list[int]] = field(default_factory=dict)
+    _right_of_way: RightOfWay = field(init=False)
 
     def __post_init__(self) -> None:
         paths = self.network.paths
         starts = np.concatenate([[0], np.cumsum([len(path.points) for path in paths])]).astype(np.int64)
         lengths = np.array([path.length_m for path in paths])
         self._paths = (np.ascontiguousarray(np.concatenate([path.points for path in paths])), starts, lengths)
-        self._conflicts = conflicts_of(self.network)
+        self._right_of_way = RightOfWay(self.network)
 
     def begin(self) -> None:
         """Puts everybody where they are at first; to be called once, when nobody joins any more."""
@@ -166,7 +121,7 @@ class Traffic:
         self.bodies[rows, 5], self.bodies[rows, 6] = speeds * np.cos(poses[:, 2]), speeds * np.sin(poses[:, 2])
 
     def _step(self) -> None:
-        self._grant()
+        self._right_of_way.grant(self.vehicles, self.time_s)
         seen = np.concatenate([self.bodies, self.walkers.claims()])
         states = self._states(self.vehicles)
         gaps = free_distances(self._paths, self._chains(self.vehicles), states, np.ascontiguousarray(seen))
@@ -275,92 +230,7 @@ class Traffic:
             return 1e3
         if len(self.network.junctions[path.ahead_junction].arms) < 3:
             return 1e3
-        return max(self._line(vehicle, path, to_end), 0.0)
-
-    def _line(self, vehicle: Vehicle, path: LanePath, to_end: float) -> float:
-        return to_end - vehicle.half_long_m - self.network.junctions[path.ahead_junction].arms[path.arm].line_m
+        return max(self._right_of_way.to_line_m(vehicle, path, to_end), 0.0)
 
     def _light(self, junction: int, arm: int, later_s: float = 0.0) -> str:
         return self.network.junctions[junction].green_arm(arm, self.time_s + later_s)
-
-    def _grant(self) -> None:
-        """Lets vehicles into junctions: straight on before left, at junctions without lights in order of arrival."""
-        held: dict[int, list[Vehicle]] = {}
-        asking: dict[int, list[tuple[float, Vehicle]]] = {}
-        for vehicle in self.vehicles:
-            if vehicle.granted >= 0:
-                held.setdefault(self.network.paths[vehicle.granted].junction, []).append(vehicle)
-                continue
-            path = self.network.paths[vehicle.path]
-            to_end = path.length_m - vehicle.s_m
-            if path.ahead_junction < 0 or vehicle.next_path < 0:
-                continue
-            if to_end < 12.0 + vehicle.half_long_m + 1.2 * vehicle.speed_mps + vehicle.speed_mps**2 / 5.0:
-                asking.setdefault(path.ahead_junction, []).append((to_end, vehicle))
-        for number, row in asking.items():
-            junction = self.network.junctions[number]
-            if len(junction.arms) < 3:
-                continue
-            inside = held.get(number, [])
-            queue = self._queues.setdefault(number, [])
-            present = {vehicle.number for _, vehicle in row}
-            queue[:] = [k for k in queue if k in present]
-            queue += [vehicle.number for _, vehicle in sorted(row, key=lambda pair: pair[0]) if
-                      vehicle.number not in queue]  # fmt: skip
-            if junction.signals or junction.ring:
-                row.sort(key=lambda pair: (self._rank(junction.ring, pair[1]), pair[0]))
-            else:
-                row.sort(key=lambda pair: queue.index(pair[1].number))
-            refused: list[Vehicle] = []
-            for to_end, vehicle in row:
-                if self._may_enter(vehicle, to_end, inside, refused):
-                    vehicle.granted = vehicle.next_path
-                    inside.append(vehicle)
-                elif not junction.signals or self._light(number, self.network.paths[vehicle.path].arm) == "green":
-                    refused.append(vehicle)
-
-    def _rank(self, ring: bool, vehicle: Vehicle) -> float:
-        """Left turns come last; on a roundabout those who enter it."""
-        if ring:
-            path = self.network.paths[vehicle.path]
-            return 0.0 if self.network.roads[path.road].edge.kind == "ring" else 1.0
-        headings = self.network.paths[vehicle.next_path].headings
-        return 1.0 if headings[-1] - headings[0] > 0.6 else 0.0
-
-    def _may_enter(self, vehicle: Vehicle, to_end: float, inside: list[Vehicle], refused: list[Vehicle]) -> bool:
-        path = self.network.paths[vehicle.path]
-        turn = self.network.paths[vehicle.next_path]
-        if self.network.junctions[path.ahead_junction].signals:
-            state = self._light(path.ahead_junction, path.arm)
-            line = self._line(vehicle, path, to_end)
-            if state == "red" and line > -1.0:
-                return False
-            if state == "yellow" and line > vehicle.speed_mps**2 / (2 * _EASY_MPS2):
-                return False
-        crossing = self._conflicts[vehicle.next_path]
-        if any(other.granted in crossing for other in inside):
-            return False
-        # who waits longer, or has the right of way, is not kept waiting by those behind
-        if any(other.next_path in crossing and other.path != vehicle.path for other in refused):
-            return False
-        # one lane enters in the order of its vehicles
-        if any(other.path == vehicle.path and other.s_m > vehicle.s_m for other in refused):
-            return False
-        return self._room_behind(vehicle, turn)
-
-    def _room_behind(self, vehicle: Vehicle, turn: LanePath) -> bool:
-        """Whether the lane after a turn will take the vehicle and those already on their way there."""
-        target = turn.following[0] if turn.following else -1
-        if target < 0:
-            return True
-        room, slow = self.network.paths[target].length_m, False
-        for other in self.vehicles:
-            if other.path == target and other is not vehicle:
-                room = min(room, other.s_m - other.half_long_m + 1.5 * max(other.speed_mps - 1.0, 0.0))
-                slow = True
-        for other in self.vehicles:
-            if other.granted >= 0 and other.path != target and other is not vehicle:
-                following = self.network.paths[other.granted].following
-                if following and following[0] == target:
-                    room -= 2 * other.half_long_m + 2.5
-        return not slow or room > 2 * vehicle.half_long_m + 5.0
