@@ -44,7 +44,11 @@ def everything(rng: np.random.Generator) -> None:
     points.ground_mask(cloud, max_range_m=6.0)
     projection.depth_image(cloud, np.eye(3, 4), 20, 30)
     with pytest.raises(ValueError, match="row 0"):
-        boxes.iou_matrix([[np.nan, 0, 1, 1]], image_boxes)
+        boxes.iou_matrix(np.array([[np.nan, 0, 1, 1]], np.float32), image_boxes.astype(np.float32))
+    for solve in (assignment.assign, lambda bad: assignment.assign_gated(bad, 0.5)):
+        for bad in (np.full((3, 4), np.nan), np.full((4, 3), np.nan)):
+            with pytest.raises(ValueError, match=r"costs\[0, 0\]"):
+                solve(bad)
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="numba allocates nothing when it does not compile")
