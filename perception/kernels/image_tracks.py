@@ -307,8 +307,9 @@ def _pair(  # type: ignore[no-untyped-def]
     for r in range(row_count):
         i = rows[r]
         state, own = floats[i], parameters[integers[i, CLASS]]
-        # dearer than any pair, so that nobody stays alone who need not
-        alone[r] = 2.0 + own[DIRECTION] + 2.0 * own[APPEARANCE] + OTHER_CLASS_COST
+        # as dear as the worst pair that overlap alone allows: a bad pair is not worth the breaking of a good one
+        least = own[MIN_IOU] if stage == CONFIDENT else own[WEAK_IOU] if stage == WEAK else own[RECOVER_IOU]
+        alone[r] = 1.0 - least + 0.5 * own[DIRECTION] + own[APPEARANCE] + OTHER_CLASS_COST if stage < LOST else 3.0
         # most pairs of a crowd are far apart; a box last seen or lost may be anywhere
         grow = 0.5 + own[BUFFER] if stage < LAST_SEEN else np.inf
         group, middle, own_width = own[GROUP], state[0], state[2]

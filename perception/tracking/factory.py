@@ -18,6 +18,13 @@ from perception.tracking.world_tracker import WorldTracker
 __all__ = ["TRACKERS", "make_tracker"]
 
 
+# settings that the published trackers have too, whose differences for a class apply to them
+_SHARED = (
+    "high_score", "birth_score", "sure_score", "min_iou", "max_coast_frames", "show_coast_frames", "tentative_frames",
+    "min_hits", "position_std", "acceleration_std", "size_std", "growth_std",
+)  # fmt: skip
+
+
 def _every_part(settings: TrackingConfig) -> ImageTrackerSettings:
     parts = settings.image.model_dump(exclude={"camera_motion", "motion_model", "appearance"})
     parts["low_score"] = min(settings.image.low_score, settings.min_score)
@@ -33,9 +40,11 @@ def _every_part(settings: TrackingConfig) -> ImageTrackerSettings:
 
 def _plain(settings: TrackingConfig) -> ImageTrackerSettings:
     """What SORT, ByteTrack and OC-SORT share."""
+    kept = tuple(text for text in settings.image.per_class if text.partition("=")[0].strip().split(".")[-1] in _SHARED)
     return replace(
-        _every_part(settings), low_score=settings.min_score, recover_iou=1.0, double_iou=1.0, direction_weight=0.0,
-        score_weight=0.0, appearance_weight=0.0, buffer=0.0, re_update=False, refind_s=0.0, class_gate="same",
+        _every_part(settings), per_class=kept, low_score=settings.min_score, recover_iou=1.0, double_iou=1.0,
+        direction_weight=0.0, score_weight=0.0, appearance_weight=0.0, buffer=0.0, re_update=False, refind_s=0.0,
+        class_gate="same",
     )  # fmt: skip
 
 
