@@ -145,11 +145,11 @@ def calibrate(boxes, scores, classes, parameters):  # type: ignore[no-untyped-de
 
 @njit(
     "float64[:, ::1](float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], int64[::1], float64[::1], "
-    "float64[:, ::1])",
+    "float64[:, ::1], boolean)",
     cache=True,
     nogil=True,
 )
-def pair_costs(floats, integers, count, boxes, classes, deviations, parameters):  # type: ignore[no-untyped-def]
+def pair_costs(floats, integers, count, boxes, classes, deviations, parameters, near):  # type: ignore[no-untyped-def]
     """(count, N) negative log of how much likelier a detection is this track's than a newcomer; infinite if far off.
 
     Args:
@@ -160,6 +160,7 @@ def pair_costs(floats, integers, count, boxes, classes, deviations, parameters):
         classes: (N,) rows of ``parameters``; -1 takes no part.
         deviations: (N,) m standard deviation of each detection's position in the plane.
         parameters: (classes, ``PARAMETERS``).
+        near: whether pairs must also reach ``min_giou``; too much to ask before the vehicle's motion is known.
     """
     found = boxes.shape[0]
     costs = np.full((count, found), np.inf)
@@ -183,7 +184,7 @@ def pair_costs(floats, integers, count, boxes, classes, deviations, parameters):
             shared = max(length - along, 0.0) * max(width - across, 0.0)
             union = 2.0 * length * width - shared
             around = (length + along) * (width + across)
-            if shared / union - 1.0 + union / around < own[_MIN_GIOU]:
+            if near and shared / union - 1.0 + union / around < own[_MIN_GIOU]:
                 continue
             noise = deviations[j] * deviations[j]
             xx, xy, yy = s[XX] + noise, s[XY], s[YY] + noise

@@ -123,14 +123,15 @@ class BoxTracker:
         if world_SE3_ego is not None:
             self._pose = np.concatenate([world_SE3_ego.rotation.ravel(), world_SE3_ego.translation])
         boxes_world = box_tracks.to_world(boxes, self._pose)
-        pairs = self._associate(boxes_world, classes, deviations)
-        if world_SE3_ego is None and dt_s > 0.0:
+        estimates_ego = world_SE3_ego is None and dt_s > 0.0
+        pairs = self._associate(boxes_world, classes, deviations, near=not estimates_ego)
+        if estimates_ego:
             box_tracks.correct_ego(
                 self._floats, self._integers, self._count, boxes_world, deviations, pairs, dt_s,
                 self.settings.ego.tail_degrees, self._drift_std, self._pose, self._motion, self._parameters,
             )  # fmt: skip
             boxes_world = box_tracks.to_world(boxes, self._pose)
-            pairs = self._associate(boxes_world, classes, deviations)
+            pairs = self._associate(boxes_world, classes, deviations, near=True)
         unpaired = classes.copy()
         box_tracks.mark_pairs(self._integers, self._count, pairs, unpaired)
         self._count = box_tracks.update(
@@ -162,9 +163,11 @@ class BoxTracker:
         classes = self._integers[rows, box_tracks.CLASS]
         self._floats[rows, box_tracks.EVIDENCE] += self._parameters[classes, box_tracks.MISS_EVIDENCE]
 
-    def _associate(self, boxes_world: Float64Array, classes: Int64Array, deviations: Float64Array) -> Int64Array:
+    def _associate(
+        self, boxes_world: Float64Array, classes: Int64Array, deviations: Float64Array, *, near: bool
+    ) -> Int64Array:
         costs = box_tracks.pair_costs(
-            self._floats, self._integers, self._count, boxes_world, classes, deviations, self._parameters
+            self._floats, self._integers, self._count, boxes_world, classes, deviations, self._parameters, near
         )
         return assignment.assign_gated(costs, 0.0)
 
