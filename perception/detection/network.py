@@ -48,6 +48,9 @@ class NetworkDetector:
         groups = _GROUP_OF_OBJECT[class_ids]
         keep = class_nms(boxes, scores, groups, self._settings.nms_iou)[: self._settings.max_detections]
         voted = voted_boxes(boxes, scores, groups, keep, _VOTER_IOU)
+        # two boxes may have been drawn to one place
+        apart = class_nms(voted, scores[keep], groups[keep], self._settings.nms_iou)
+        voted, keep = voted[apart], keep[apart]
         cells = cells[keep]
         image_height, image_width = output.image_hw
         scale = np.array([image_width / width, image_height / height] * 2, np.float32)
