@@ -40,7 +40,7 @@ def test_video(perceive: Callable, dashcam: Path, tmp_path: Path) -> None:
     ended = perceive("--video", dashcam, "--out", tmp_path / "run", "--every", 2)
     assert ended.code == 0 and "guess" in ended.err
     record = json.loads((tmp_path / "run/run.json").read_text())
-    assert record["frames"] == 4 and record["depth_source"] == "none"
+    assert record["frames"] == 4 and record["depth_source"] == "network"
     assert "camera" in record["pose_source"]
     assert (np.load(tmp_path / "run/map/bev.npz")["class_ids"] != 255).any()
     assert not (tmp_path / "run/map/points.ply").exists()
