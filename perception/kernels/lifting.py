@@ -12,8 +12,6 @@ __all__ = ["fit_boxes"]
 FOOTPRINT_POINTS = 64
 # the nearest stretch that holds this share of the most crowded one's points is taken for the object
 NEARER_SHARE = 0.5
-# between the sides that points hug and the heading that the image suggests
-LARGEST_TURN_RAD = 0.35
 
 
 @njit(
@@ -126,10 +124,6 @@ def _fit(points, count, length_m, width_m, height_m, oriented, heading, box):  #
     hinted = not np.isnan(heading)
     if oriented:
         angle = _closest_angle(points, count)
-        # few points hug many rectangles: one that is far from the heading seen in the image is not the object's
-        off = (heading - angle + np.pi / 4) % (np.pi / 2) - np.pi / 4 if hinted else 0.0
-        if abs(off) > LARGEST_TURN_RAD:
-            angle = heading % (np.pi / 2)
     else:
         angle = heading if hinted else np.arctan2(points[0, 1], points[0, 0])
     bottom, top = points[:count, 2].min(), points[:count, 2].max()

@@ -95,8 +95,11 @@ class Painter:
             self._first_timestamp_ns = result.frame.timestamp_ns
         tracks = result.tracks
         trails = {}
-        for track_id, (x1, _, x2, y2) in zip(tracks.track_ids.tolist(), tracks.boxes_xyxy.tolist(), strict=True):
-            trails[track_id] = self._trails.get(track_id, deque(maxlen=_TRAIL_FRAMES))
+        rows = zip(tracks.track_ids.tolist(), tracks.boxes_xyxy.tolist(), tracks.ages.tolist(), strict=True)
+        for track_id, (x1, _, x2, y2), age in rows:
+            # ids begin anew where nothing is carried from one picture to the next
+            before = self._trails.get(track_id) if age > 1 else None
+            trails[track_id] = deque(maxlen=_TRAIL_FRAMES) if before is None else before
             trails[track_id].append(((x1 + x2) / 2, y2))
         self._trails = trails
 
