@@ -12,6 +12,8 @@ __all__ = ["fit_boxes"]
 FOOTPRINT_POINTS = 64
 # the nearest stretch that holds this share of the most crowded one's points is taken for the object
 NEARER_SHARE = 0.5
+# in widths of an object: a longer side is its length
+SURE_LENGTH = 1.5
 
 
 @njit(
@@ -140,7 +142,8 @@ def _fit(points, count, length_m, width_m, height_m, oriented, heading, box):  #
         # the rear or front, so the length runs along the other axis
         longer = 0 if extents[0] >= extents[1] else 1
         along_axis = longer if extents[longer] > 1.3 * width_m else 1 - longer
-        if hinted:
+        # a side much longer than the object is wide is its length, whatever the image suggests
+        if hinted and extents[longer] < SURE_LENGTH * width_m:
             along_axis = 0 if abs(np.sin(heading - angle)) < np.sqrt(0.5) else 1
         sizes = np.empty(2)
         sizes[along_axis] = max(extents[along_axis], length_m)
