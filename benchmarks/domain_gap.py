@@ -29,8 +29,8 @@ LEVELS = ("easy", "moderate", "hard")
 
 
 def main(
+    data: Annotated[Path, typer.Option(help="Folder with camvid and kitti_object.", envvar="PERCEPTION_DATA")],
     weights: Annotated[list[str] | None, typer.Argument(help="Names or files of weights, beside the shipped.")] = None,
-    data: Annotated[Path, typer.Option(help="Folder with camvid and kitti_object.")] = Path("../shared/data"),
     frames: Annotated[int | None, typer.Option(min=1, help="At most so many frames of each.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the network; 0: every core.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the numbers.")] = None,
