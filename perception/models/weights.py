@@ -28,7 +28,7 @@ class WeightsManifest:
         name: what a user calls it.
         path: the safetensors file.
         sha256: of that file, 64 hex digits.
-        architecture: the network that it fits, such as ``street-lite0-1``.
+        architecture: the network that it fits, such as ``street-lite0-2``.
         object_classes: of the boxes, in the order of the logits; names of ``OBJECT_CLASSES``.
         semantic_classes: of the pixels, likewise; names of ``SEMANTIC_CLASSES``.
         input: of the network: ``height_px`` and ``width_px`` of the reference size.
