@@ -35,9 +35,10 @@ def _gather(depth_m, rows, ego_R_cam, ego_t_cam, fx, fy, cx, cy, max_range_m, co
             k = counts[row]
             counts[row] += 1
             if k >= capacity:
-                # a fixed hash (the 32-bit finaliser of MurmurHash3) for a random number, so that two runs agree
-                k = ((k ^ (k >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
-                k = ((k ^ (k >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
+                # a fixed hash (the 32-bit finaliser of MurmurHash3) for a random number, so that two runs agree;
+                # its factors as signed numbers: products then fit 64 bits, and their low 32 are the same
+                k = ((k ^ (k >> 16)) * -0x7A143595) & 0xFFFFFFFF
+                k = ((k ^ (k >> 13)) * -0x3D4D51CB) & 0xFFFFFFFF
                 k = (k ^ (k >> 16)) % counts[row]
                 if k >= capacity:
                     continue
