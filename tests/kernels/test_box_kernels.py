@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rotated_boxes import bev_crowd, polygon
 
 from perception.kernels.boxes import diou_matrix, giou_matrix, iou_matrix
 from perception.kernels.boxes3d import bev_diou_matrix, bev_giou_matrix, diou_3d_matrix, giou_3d_matrix
@@ -88,21 +89,6 @@ def test_bad_boxes_are_refused_by_row(measure: object, bad: list[float]) -> None
 def test_areas_past_float32_are_refused() -> None:
     with pytest.raises(ValueError, match="areas within float32"):
         iou_matrix([[0, 0, 1e25, 1e25]], [[0, 0, 1, 1]])
-
-
-def polygon(box: np.ndarray) -> object:
-    shapely = pytest.importorskip("shapely")
-    x, y, length, width, yaw = box
-    corners = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * [length / 2, width / 2]
-    turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
-    return shapely.Polygon(corners @ turn.T + [x, y])
-
-
-def bev_crowd(count: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return np.concatenate(
-        [rng.uniform(0, 12, (count, 2)), rng.uniform(1, 5, (count, 2)), rng.uniform(-4, 4, (count, 1))], axis=1
-    )
 
 
 def test_rotated_giou_and_diou_agree_with_shapely() -> None:

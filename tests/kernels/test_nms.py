@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rotated_boxes import bev_crowd, polygon
 
 from perception.kernels.boxes import iou_matrix
 from perception.kernels.nms import class_nms, nms
@@ -154,20 +155,6 @@ def test_matrix_nms_keeps_the_best_and_ignores_other_classes() -> None:
     np.testing.assert_allclose(lowered, [0.9, 0.8 * 0.2, 0.7], rtol=1e-5)
     gaussian = matrix_nms(overlaps, [0.9, 0.8, 0.7], [0, 0, 0], sigma=2.0)
     np.testing.assert_allclose(gaussian, [0.9, 0.8 * np.exp(-2 * 0.64), 0.7 * np.exp(-2 * 0.64)], rtol=1e-5)
-
-
-def polygon(box: np.ndarray) -> object:
-    x, y, length, width, yaw = box
-    corners = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * [length / 2, width / 2]
-    turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
-    return shapely.Polygon(corners @ turn.T + [x, y])
-
-
-def bev_crowd(count: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return np.concatenate(
-        [rng.uniform(0, 12, (count, 2)), rng.uniform(1, 5, (count, 2)), rng.uniform(-4, 4, (count, 1))], axis=1
-    )
 
 
 def test_rotated_suppression_agrees_with_a_plain_loop() -> None:
