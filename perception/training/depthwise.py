@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -45,11 +47,18 @@ class FastDepthwise(torch.autograd.Function):
                 spread[:, :, ::stride, ::stride] = gradient
             flipped = weight.to(gradient.dtype).flip(2, 3)
             back = functional.conv2d(spread, flipped, None, 1, around, groups=weight.shape[0]).to(features.dtype)
-        features_last = features.detach().permute(0, 2, 3, 1).float().contiguous().numpy()
-        gradient_last = gradient.permute(0, 2, 3, 1).float().contiguous()
-        of_weight = depthwise_weight_gradient(features_last, gradient_last.numpy(), kernel, stride, padding)
-        of_bias = gradient_last.flatten(0, 2).sum(0)
+        of_weight = depthwise_weight_gradient(
+            _channels_last(features), _channels_last(gradient), kernel, stride, padding
+        )
+        of_bias = gradient.permute(0, 2, 3, 1).flatten(0, 2).sum(0).float()
         return back, torch.from_numpy(of_weight).permute(2, 0, 1)[:, None], of_bias, None, None
+
+
+def _channels_last(features: Tensor) -> npt.NDArray[np.generic]:
+    """(N, C, H, W) to (N, H, W, C): f32, or the bits of bfloat16 as u16."""
+    last = features.detach().permute(0, 2, 3, 1).contiguous()
+    array: npt.NDArray[np.generic] = (last.view(torch.uint16) if last.dtype == torch.bfloat16 else last.float()).numpy()
+    return array
 
 
 @contextmanager

@@ -32,6 +32,30 @@ def test_gradients_equal_those_of_torch(kernel: int, stride: int, padding: int) 
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (5, 1, 2), (3, 2, 0), (5, 2, 0)])
+def test_half_precision_gives_what_the_same_numbers_give_in_single_precision(
+    kernel: int, stride: int, padding: int
+) -> None:
+    torch.manual_seed(10 * kernel + stride)
+    size, out_size = ((2, 11, 15, 6), (2, (11 - kernel) // 2 + 1, (15 - kernel) // 2 + 1, 6))
+    if stride == 1:
+        size = out_size = (2, 10, 14, 6)
+    features, gradient = (torch.randn(each).to(torch.bfloat16) for each in (size, out_size))
+    expected = depthwise_weight_gradient(features.float().numpy(), gradient.float().numpy(), kernel, stride, padding)
+    bits = [tensor.view(torch.uint16).numpy() for tensor in (features, gradient)]
+    np.testing.assert_array_equal(depthwise_weight_gradient(*bits, kernel, stride, padding), expected)
+    # and through autograd, where the input's gradient is rounded to half precision
+    given = [
+        features.permute(0, 3, 1, 2).clone().requires_grad_(),
+        torch.randn(6, 1, kernel, kernel, requires_grad=True),
+        torch.zeros(6, requires_grad=True),
+    ]
+    FastDepthwise.apply(*given, stride, padding).backward(gradient.permute(0, 3, 1, 2))
+    assert given[1].grad is not None and given[2].grad is not None
+    np.testing.assert_array_equal(given[1].grad[:, 0].permute(1, 2, 0).numpy(), expected)
+    torch.testing.assert_close(given[2].grad, gradient.float().sum((0, 1, 2)), rtol=2e-2, atol=0.1)
+
+
 def test_features_that_need_no_gradient_get_none() -> None:
     features = torch.randn(1, 4, 6, 6)
     weight = torch.randn(4, 1, 3, 3, requires_grad=True)
