@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+import sim_data
 from perception.classes import OBJECT_CLASSES
+from perception.files import replaced_when_done
 from perception.geometry import EGO_R_CAM, SE3, PinholeCamera
 from perception.training.labels import SOLID_COLUMNS, LabelledBoxes, Sample
 from sim_data.rigs import LensSpec, Rig
@@ -23,10 +28,17 @@ _HARD_OCCLUSION = 1
 _HARD_TRUNCATION = 0.3
 _DEPTH_STEP_PX = 2
 _FARTHEST_M = 120.0
+_BOX_PARTS = ("boxes_xyxy", "class_ids", "ignored", "solid", "identities")
 
 
 def sim_samples(
-    scenarios: Sequence[str], seeds: Sequence[int], frames: int, seconds_apart: float, height_px: int, width_px: int
+    scenarios: Sequence[str],
+    seeds: Sequence[int],
+    frames: int,
+    seconds_apart: float,
+    height_px: int,
+    width_px: int,
+    cache: Path | None = None,
 ) -> Iterator[Sample]:
     """Frames of one drive after the other, each with a camera of its own.
 
@@ -37,15 +49,71 @@ def sim_samples(
         seconds_apart: time between two frames.
         height_px: of the images.
         width_px: of the images.
+        cache: folder in which drives are kept from run to run, or None.
 
     Raises:
         ConfigError: an unknown scenario.
     """
     for turn, seed in enumerate(seeds):
         scenario = scenarios[turn % len(scenarios)]
-        rig = _rig(np.random.default_rng((seed, 77)), height_px, width_px, seconds_apart)
-        for frame in stream(scenario, seed, frames, rig, threads=1):
-            yield sim_sample(frame, rig.cameras[0], f"sim/{scenario}/{seed}/{frame.index}", seed)
+        drive = (scenario, seed, frames, seconds_apart, height_px, width_px)
+        if cache is None:
+            yield from _drive(*drive)
+            continue
+        key = hashlib.sha256(repr((_simulator(), drive)).encode()).hexdigest()[:32]
+        file = cache / f"sim-{key}.npz"
+        if not file.is_file():
+            _keep(list(_drive(*drive)), file)
+        yield from _kept(file)
+
+
+def _drive(
+    scenario: str, seed: int, frames: int, seconds_apart: float, height_px: int, width_px: int
+) -> Iterator[Sample]:
+    rig = _rig(np.random.default_rng((seed, 77)), height_px, width_px, seconds_apart)
+    for frame in stream(scenario, seed, frames, rig, threads=1):
+        yield sim_sample(frame, rig.cameras[0], f"sim/{scenario}/{seed}/{frame.index}", seed)
+
+
+@functools.cache
+def _simulator() -> str:
+    """Changes with the simulator, and with it all that it draws."""
+    digest = hashlib.sha256()
+    files = [Path(__file__), *Path(sim_data.__file__).parent.rglob("*")]
+    for file in sorted(file for file in files if file.suffix in (".py", ".toml")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _keep(samples: Sequence[Sample], file: Path) -> None:
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    for number, sample in enumerate(samples):
+        boxes = sample.boxes
+        parts = {
+            "source": np.array(sample.source), "image_rgb": sample.image_rgb, "semantic": sample.semantic,
+            "boxes_xyxy": boxes.boxes_xyxy, "class_ids": boxes.class_ids, "ignored": boxes.ignored,
+            "solid": boxes.solid, "identities": boxes.identities, "hard": sample.hard, "owners": sample.owners,
+            "focal_px": np.array(sample.focal_px), "depth_points": sample.depth_points,
+        }  # fmt: skip
+        arrays |= {f"{number}/{name}": np.asarray(value) for name, value in parts.items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_when_done(file) as aside:
+        np.savez_compressed(aside, count=np.array(len(samples)), **arrays)
+
+
+def _kept(file: Path) -> Iterator[Sample]:
+    with np.load(file) as kept:
+        for number in range(int(kept["count"])):
+
+            def part(name: str, number: int = number) -> npt.NDArray[np.generic]:
+                return kept[f"{number}/{name}"]
+
+            boxes = LabelledBoxes(*(part(name) for name in _BOX_PARTS))
+            yield Sample(
+                str(part("source")), part("image_rgb"), part("semantic"), "full", boxes,
+                np.ones(len(OBJECT_CLASSES), bool), 1.0, part("hard"), float(part("focal_px")), part("depth_points"),
+                part("owners"),
+            )  # fmt: skip
 
 
 def _rig(rng: np.random.Generator, height_px: int, width_px: int, seconds_apart: float) -> Rig:
@@ -93,7 +161,7 @@ def sim_sample(frame: SimFrame, camera: PinholeCamera, source: str, seed: int) -
     hard = (truth.occlusion[rows] > _HARD_OCCLUSION) | (truth.truncation[rows] > _HARD_TRUNCATION)
     return Sample(
         source, picture.rgb.copy(), picture.semantic.copy(), "full", labelled, np.ones(len(OBJECT_CLASSES), bool),
-        1.0, hard, camera.fy_px, points, table[picture.instance],
+        1.0, hard, float(camera.fy_px), points, table[picture.instance],
     )  # fmt: skip
 
 

@@ -120,7 +120,7 @@ class CocoSource(_Labelled):
 
 
 class SimSource(_Source):
-    """Simulated drives, streamed into memory before training starts."""
+    """Simulated drives, streamed into memory before training starts, and kept in the run's folder for the next start."""
 
     layout: Literal["sim"]
     scenarios: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -230,13 +230,16 @@ def to_sample(labelled: LabelledImage, width_px: int, network_width_px: int) -> 
     )  # fmt: skip
 
 
-def read_source(settings: SourceSettings, data: Path, teacher: Callable[[], BoxTeacher]) -> Source:
+def read_source(
+    settings: SourceSettings, data: Path, teacher: Callable[[], BoxTeacher], cache: Path | None = None
+) -> Source:
     """Opens a data set.
 
     Args:
         settings: of the source.
         data: folder that paths start from.
         teacher: gives the detector that labels images; asked only where one is needed.
+        cache: folder in which simulated drives are kept from run to run, or None.
 
     Raises:
         DriveError: images are missing or cannot be read.
@@ -267,7 +270,7 @@ def read_source(settings: SourceSettings, data: Path, teacher: Callable[[], BoxT
 
         seeds = range(settings.first_seed, settings.first_seed + settings.drives)
         size = (settings.height_px, settings.width_px)
-        samples = list(sim_samples(settings.scenarios, seeds, settings.frames, settings.seconds_apart, *size))
+        samples = list(sim_samples(settings.scenarios, seeds, settings.frames, settings.seconds_apart, *size, cache))
     else:
         images: FileImages  # type: ignore[type-arg]
         if isinstance(settings, CityscapesSource):

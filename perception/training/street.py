@@ -195,7 +195,7 @@ def _read_sources(
         return made[0]
 
     found = [
-        [read_source(each, data, teacher) for each in chosen if each.share > 0]
+        [read_source(each, data, teacher, out / "simulated") for each in chosen if each.share > 0]
         for chosen in (settings.source, settings.validate_on)
     ]
     for title, sources in zip(("training", "validation"), found, strict=True):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -63,3 +66,24 @@ def test_objects_keep_their_identity_from_frame_to_frame(samples: list[Sample]) 
 def test_an_unknown_scenario_is_refused() -> None:
     with pytest.raises(ConfigError, match="atlantis"):
         list(sim_samples(["atlantis"], [1], 2, 0.5, 64, 96))
+
+
+def test_a_kept_drive_is_the_drive(samples: list[Sample], tmp_path: Path) -> None:
+    drive = (["city"], [5], 2, 0.5, 128, 256, tmp_path)
+    made, kept = list(sim_samples(*drive)), list(sim_samples(*drive))
+    (file,) = tmp_path.iterdir()
+    before = file.stat().st_mtime_ns
+    assert list(sim_samples(*drive))[0].source == samples[0].source
+    assert file.stat().st_mtime_ns == before
+    for expected, first, second in zip(samples, made, kept, strict=True):
+        for found in (first, second):
+            for field in dataclasses.fields(Sample):
+                one, other = getattr(expected, field.name), getattr(found, field.name)
+                if field.name == "boxes":
+                    for part in dataclasses.fields(one):
+                        np.testing.assert_array_equal(getattr(one, part.name), getattr(other, part.name))
+                elif isinstance(one, np.ndarray):
+                    np.testing.assert_array_equal(one, other)
+                    assert one.dtype == other.dtype
+                else:
+                    assert one == other and type(one) is type(other)
