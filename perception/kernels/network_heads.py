@@ -171,7 +171,7 @@ def upsampled_argmax(
     cells. A class that would be best only in between is left out: it is nowhere best at a cell.
 
     Args:
-        logits: (C, h, w) f32.
+        logits: (C, 4, h, w) f32: of four places in every coarser cell, row by row, which is how the network gives them.
         ids: (C,) u8, the id to write for each class.
         height_px: of the result.
         width_px: of the result.
@@ -184,29 +184,35 @@ def upsampled_argmax(
     """
     logits = np.require(logits, np.float32, "C")
     ids = np.require(ids, np.uint8, "C")
-    if logits.ndim != 3 or logits.size == 0 or ids.shape != logits.shape[:1]:
-        raise ValueError(f"logits must be (C, h, w) and ids (C,) but got shapes {logits.shape} and {ids.shape}")
+    if logits.ndim != 4 or logits.size == 0 or logits.shape[1] != 4 or ids.shape != logits.shape[:1]:
+        raise ValueError(f"logits must be (C, 4, h, w) and ids (C,) but got shapes {logits.shape} and {ids.shape}")
     out = np.empty((height_px, width_px), np.uint8)
     _argmax(logits, ids, out)
     return out
 
 
-@njit("void(float32[:, :, ::1], uint8[::1], uint8[:, ::1])", cache=True, nogil=True)
+@njit("void(float32[:, :, :, ::1], uint8[::1], uint8[:, ::1])", cache=True, nogil=True)
 def _argmax(logits, ids, out):  # type: ignore[no-untyped-def]
-    classes, rows, columns = logits.shape
+    classes, _, coarse_rows, coarse_columns = logits.shape
+    rows, columns = 2 * coarse_rows, 2 * coarse_columns
     height, width = out.shape
-    best = np.zeros((rows, columns), np.int32)
-    top = np.empty(columns, np.float32)
+    best = np.empty((rows, columns), np.int32)
+    top = np.empty(coarse_columns, np.float32)
+    winner = np.empty(coarse_columns, np.int32)
     for row in range(rows):
-        top[:] = logits[0, row]
-        winner = best[row]
-        for c in range(1, classes):
-            plane = logits[c, row]
-            for column in range(columns):
-                # two selections without a branch, which become vector instructions
-                value, before = plane[column], top[column]
-                winner[column] = np.int32(c) if value > before else winner[column]
-                top[column] = value if value > before else before
+        for side in range(2):
+            place = 2 * (row % 2) + side
+            top[:] = logits[0, place, row // 2]
+            winner[:] = 0
+            for c in range(1, classes):
+                plane = logits[c, place, row // 2]
+                for column in range(coarse_columns):
+                    # two selections without a branch, which become vector instructions
+                    value, before = plane[column], top[column]
+                    winner[column] = np.int32(c) if value > before else winner[column]
+                    top[column] = value if value > before else before
+            for column in range(coarse_columns):
+                best[row, 2 * column + side] = winner[column]
     # where each band of pixels between two neighbouring cells begins; the first and last reach to the border
     start_u = np.empty(columns + 2, np.int64)
     start_v = np.empty(rows + 2, np.int64)
@@ -250,9 +256,12 @@ def _argmax(logits, ids, out):  # type: ignore[no-untyped-def]
                     able[count] = other
                     count += 1
             for index in range(count):
-                plane = logits[able[index]]
-                a[index], b[index] = plane[above, left], plane[above, right]
-                c[index], d[index] = plane[below, left], plane[below, right]
+                places = logits[able[index]]
+                upper, lower = 2 * (above % 2), 2 * (below % 2)
+                a[index] = places[upper + left % 2, above // 2, left // 2]
+                b[index] = places[upper + right % 2, above // 2, right // 2]
+                c[index] = places[lower + left % 2, below // 2, left // 2]
+                d[index] = places[lower + right % 2, below // 2, right // 2]
             for v in range(first_v, last_v):
                 weight_v = np.float32((v + 0.5) * scale_v - 0.5 - above) if below > above else np.float32(0.0)
                 for u in range(first_u, start_u[band_u + 1]):
@@ -260,9 +269,9 @@ def _argmax(logits, ids, out):  # type: ignore[no-untyped-def]
                     top_value = np.float32(-np.inf)
                     top_class = np.int64(one)
                     for index in range(count):
-                        upper = a[index] + (b[index] - a[index]) * weight_u
-                        lower = c[index] + (d[index] - c[index]) * weight_u
-                        value = upper + (lower - upper) * weight_v
+                        over = a[index] + (b[index] - a[index]) * weight_u
+                        under = c[index] + (d[index] - c[index]) * weight_u
+                        value = over + (under - over) * weight_v
                         # of equals the first in the list of classes
                         if value > top_value or (value == top_value and able[index] < top_class):
                             top_value = value

@@ -165,6 +165,14 @@ class StreetNet(nn.Module):
             dense (N, 5, H / 4, W / 4): the box cue left, top, right, bottom, then the logarithm of the depth in m as
             for a camera of ``DEPTH_FOCAL_PX``.
         """
+        boxes, cells, dense = self.cells(image)
+        return boxes, functional.pixel_shuffle(cells, DENSE_STRIDE // SEMANTIC_STRIDE), dense
+
+    def cells(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``forward``, but semantic (N, 4 * semantic classes, H / 4, W / 4): four places of every cell, row by row.
+
+        Moving the places to where they lie takes longer than computing them; who reads them can do without.
+        """
         f2, f4, f8, f16, f32 = self.backbone(image)
         p32 = self.context(self.lateral32(f32))
         p16 = self.merge16(functional.relu(self.lateral16(f16) + _twice(p32)))
@@ -173,5 +181,4 @@ class StreetNet(nn.Module):
         n32 = p32 + self.down32(n16)
         boxes = torch.cat([head(level) for head, level in zip(self.box_heads, (p8, n16, n32), strict=True)], dim=2)
         p4 = self.dense(functional.relu(self.detail(f2) + self.lateral4(f4) + _twice(self.reduce8(p8))))
-        semantic = functional.pixel_shuffle(self.semantic_out(p4 + self.finer(p4)), DENSE_STRIDE // SEMANTIC_STRIDE)
-        return boxes, semantic, self.dense_out(p4)
+        return boxes, self.semantic_out(p4 + self.finer(p4)), self.dense_out(p4)

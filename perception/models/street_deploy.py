@@ -87,3 +87,8 @@ class DeployedStreet(nn.Module):
         """(1, 3, H, W) normalised image to the outputs of ``StreetNet`` without their first axis."""
         boxes, semantic, dense = self.network(image)
         return boxes[0], semantic[0], dense[0]
+
+    def cells(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, 3, H, W) normalised images to what ``StreetNet.cells`` gives."""
+        boxes, semantic, dense = self.network.cells(image)
+        return boxes, semantic, dense

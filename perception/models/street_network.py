@@ -52,7 +52,7 @@ class StreetOutput:
         boxes: (4 + C, A) f32: logarithms of edge distances in strides, then class logits, for every cell.
         solid: (8, A) f32 ``SOLID_CUES`` of every cell.
         embedding: (``EMBEDDING``, A) f32 of every cell.
-        semantic_logits: (S, h, w) f32 at ``SEMANTIC_STRIDE`` input pixels per cell.
+        semantic_cells: (S, 4, h, w) f32: logits of four places, row by row, of every cell of ``DENSE_STRIDE``.
         box_cues: (4, h, w) f32 at ``DENSE_STRIDE`` input pixels per cell: log1p of the distances, in ``CUE_SCALE_PX``,
             to the edges of the cell's box.
         log_depth: (h, w) f32 at ``DENSE_STRIDE``: logarithm of the depth in m as for a camera of ``DEPTH_FOCAL_PX``.
@@ -63,11 +63,19 @@ class StreetOutput:
     boxes: Float32Array
     solid: Float32Array
     embedding: Float32Array
-    semantic_logits: Float32Array
+    semantic_cells: Float32Array
     box_cues: Float32Array
     log_depth: Float32Array
     input_hw: tuple[int, int]
     image_hw: tuple[int, int]
+
+    @property
+    def semantic_logits(self) -> Float32Array:
+        """(S, h, w) f32 at ``SEMANTIC_STRIDE`` input pixels per cell: a copy with every place where it lies."""
+        classes, _, rows, columns = self.semantic_cells.shape
+        side = DENSE_STRIDE // SEMANTIC_STRIDE
+        places = self.semantic_cells.reshape(classes, side, side, rows, columns).transpose(0, 3, 1, 4, 2)
+        return np.ascontiguousarray(places.reshape(classes, side * rows, side * columns))
 
 
 class StreetNetwork:
@@ -128,8 +136,9 @@ class StreetNetwork:
         cells, semantic, dense = self._forward(image_planes(image, _MEAN, _DEVIATION))
         boxes = 4 + len(self.object_ids)
         solid = boxes + len(SOLID_CUES)
+        places = semantic.reshape(len(self.semantic_ids), -1, *semantic.shape[1:])
         output = StreetOutput(
-            cells[:boxes], cells[boxes:solid], cells[solid:], semantic, dense[:4], dense[4], input_hw, (height, width)
+            cells[:boxes], cells[boxes:solid], cells[solid:], places, dense[:4], dense[4], input_hw, (height, width)
         )
         self._last = (frame, output)
         return output
@@ -214,7 +223,7 @@ def _onnx_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], th
 
     def forward(image: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
         boxes, semantic, dense = session.run(None, {"image": image})
-        return boxes, semantic, dense
+        return boxes[0], semantic[0], dense[0]
 
     return forward
 
@@ -282,7 +291,7 @@ def _torch_forward(
         arrays, len(manifest.object_classes), len(manifest.semantic_classes), _backbone(manifest)
     )
     network = network.eval().to(device).to(memory_format=torch.channels_last)
-    run = torch.compile(network, dynamic=False) if settings.compiled else network
+    run = torch.compile(network.cells, dynamic=False) if settings.compiled else network.cells
     half = settings.precision == "bf16"
     if device == "cpu" and settings.threads > 0:
         torch.set_num_threads(settings.threads)
@@ -290,7 +299,7 @@ def _torch_forward(
     def forward(image: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
         with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=half):
             planes = torch.from_numpy(image).to(device).contiguous(memory_format=torch.channels_last)
-            boxes, semantic, dense = (part.float().cpu().numpy() for part in run(planes))
+            boxes, semantic, dense = (part[0].float().cpu().numpy() for part in run(planes))
         return boxes, semantic, dense
 
     return forward

@@ -30,7 +30,7 @@ class NetworkSemantic:
     def segment(self, frame: Frame) -> SemanticMap:
         """A map of the image's own size."""
         output = self._network.infer(frame)
-        return SemanticMap(upsampled_argmax(output.semantic_logits, self._network.semantic_ids, *output.image_hw))
+        return SemanticMap(upsampled_argmax(output.semantic_cells, self._network.semantic_ids, *output.image_hw))
 
 
 class NetworkInstances:

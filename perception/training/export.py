@@ -38,12 +38,27 @@ from perception.training.labels import LABEL_SETS
 __all__ = ["semantic_weights", "write_graph", "write_weights"]
 
 _OPSET = 17
+_PREFIX = "deployed.network."
 _WEIGHTS_TAKEN_BACK = 0.5  # best of steps of 0.25 on CamVid's training images, by 1.8 mIoU
 
 
+class _Cells(nn.Module):
+    """A module, since only modules can be exported."""
+
+    def __init__(self, deployed: DeployedStreet):
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.deployed.cells(image)
+
+
 def write_graph(folder: Path, backbone: BackboneName = DEFAULT_BACKBONE) -> Path:
-    """Writes ``street-BACKBONE-VERSION.onnx``: the network without weights, of free input size."""
-    deployed = DeployedStreet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES), backbone).eval()
+    """Writes ``street-BACKBONE-VERSION.onnx``: the network without weights, of free input size.
+
+    Its outputs are those of ``StreetNet.cells`` for one image.
+    """
+    deployed = _Cells(DeployedStreet(len(OBJECT_CLASSES), len(SEMANTIC_CLASSES), backbone)).eval()
     for parameter in deployed.parameters():
         # equal tensors would be written once, under one of their names
         nn.init.uniform_(parameter)
@@ -58,24 +73,24 @@ def write_graph(folder: Path, backbone: BackboneName = DEFAULT_BACKBONE) -> Path
             output_names=["boxes", "semantic", "dense"],
             dynamic_axes={
                 "image": {2: "height", 3: "width"},
-                "boxes": {1: "cells"},
-                "semantic": {1: "semantic_rows", 2: "semantic_columns"},
-                "dense": {1: "rows", 2: "columns"},
+                "boxes": {2: "cells"},
+                "semantic": {2: "rows", 3: "columns"},
+                "dense": {2: "rows", 3: "columns"},
             },
             opset_version=_OPSET,
             dynamo=False,
         )
         model = onnx.load(str(aside))
         for tensor in model.graph.initializer:
-            if tensor.name.startswith("network."):
-                tensor.name = tensor.name.removeprefix("network.")
+            if tensor.name.startswith(_PREFIX):
+                tensor.name = tensor.name.removeprefix(_PREFIX)
                 tensor.ClearField("raw_data")
                 tensor.data_location = onnx.TensorProto.EXTERNAL
                 tensor.external_data.add(key="location", value="weights")
         for node in model.graph.node:
             node.ClearField("doc_string")
             for index, name in enumerate(node.input):
-                node.input[index] = name.removeprefix("network.")
+                node.input[index] = name.removeprefix(_PREFIX)
         _pad_in_convolutions(model.graph)
         del model.graph.value_info[:]
         aside.write_bytes(model.SerializeToString())

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from safetensors.numpy import load_file
 
 from perception.errors import DriveError, WeightsError
@@ -100,6 +100,7 @@ def write_model(manifest: WeightsManifest, file: Path) -> None:
     """The graph of the architecture with the weights inside, batch norms folded, and what its outputs mean."""
     backbone = backbone_of(manifest.architecture, manifest.path)
     model = _graph(backbone)
+    _finish_outputs(model.graph)
     state = {name: np.asarray(value, np.float32) for name, value in load_file(manifest.path).items()}
     try:
         arrays = folded_arrays(state, backbone)
@@ -140,6 +141,27 @@ def _graph(backbone: BackboneName) -> onnx.ModelProto:
         return onnx.load(str(shipped_folder() / f"{architecture_of(backbone)}.onnx"), load_external_data=False)
     with TemporaryDirectory() as folder:
         return onnx.load(str(write_graph(Path(folder), backbone)), load_external_data=False)
+
+
+def _finish_outputs(graph: onnx.GraphProto) -> None:
+    """Gives the outputs the shapes of ``DeployedStreet``: no axis of images, semantic classes at their own stride."""
+    for output in graph.output:
+        given = f"{output.name}_cells"
+        for node in graph.node:
+            node.output[:] = [given if name == output.name else name for name in node.output]
+        if output.name == "semantic":
+            places = helper.make_node(
+                "DepthToSpace", [given], [f"{given}_placed"], blocksize=DENSE_STRIDE // SEMANTIC_STRIDE, mode="CRD"
+            )
+            graph.node.append(places)
+            given = f"{given}_placed"
+        if "squeezed_axis" not in {tensor.name for tensor in graph.initializer}:
+            graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), "squeezed_axis"))
+        graph.node.append(helper.make_node("Squeeze", [given, "squeezed_axis"], [output.name]))
+        shape = output.type.tensor_type.shape
+        del shape.dim[0]
+        for axis, dim in enumerate(shape.dim):
+            dim.dim_param = f"{output.name}_{axis}"
 
 
 class _Batched:

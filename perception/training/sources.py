@@ -120,7 +120,7 @@ class CocoSource(_Labelled):
 
 
 class SimSource(_Source):
-    """Simulated drives, streamed into memory before training starts, and kept in the run's folder for the next start."""
+    """Simulated drives, drawn into memory before training starts, and kept in the run's folder for the next start."""
 
     layout: Literal["sim"]
     scenarios: Annotated[tuple[str, ...], Field(min_length=1)]

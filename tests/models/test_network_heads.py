@@ -70,9 +70,14 @@ def test_a_raw_output_of_another_input_is_refused() -> None:
         decode_cells(raw_output(64, 96, 3, seed=0), 64, 64, BOX_STRIDES, 0.5)
 
 
+def in_cells(logits: np.ndarray) -> np.ndarray:
+    """(C, 2h, 2w) to (C, 4, h, w)."""
+    return np.stack([logits[:, v::2, u::2] for v in (0, 1) for u in (0, 1)], axis=1)
+
+
 @pytest.mark.parametrize(
     ("cells_hw", "image_hw"),
-    [((8, 26), (47, 155)), ((4, 4), (16, 16)), ((5, 7), (3, 4)), ((1, 1), (6, 5)), ((1, 3), (1, 9))],
+    [((8, 26), (47, 155)), ((4, 4), (16, 16)), ((6, 8), (3, 4)), ((2, 2), (6, 5)), ((2, 6), (1, 9))],
 )
 @pytest.mark.parametrize("smooth", [False, True])
 def test_upsampled_argmax_equals_bilinear_enlargement_of_what_is_best_somewhere(
@@ -86,7 +91,7 @@ def test_upsampled_argmax_equals_bilinear_enlargement_of_what_is_best_somewhere(
     best = functional.one_hot(torch.from_numpy(logits).argmax(dim=0), 6).permute(2, 0, 1).float()[None]
     nearby = functional.interpolate(best, image_hw, mode="bilinear", align_corners=False)[0] > 1e-6
     enlarged = enlarged.masked_fill(~nearby, -torch.inf)
-    found = upsampled_argmax(logits, ids, *image_hw)
+    found = upsampled_argmax(in_cells(logits), ids, *image_hw)
     assert found.shape == image_hw
     top = enlarged.topk(2, dim=0).values
     clear = (top[0] - top[1]).numpy() > 1e-4
@@ -95,9 +100,9 @@ def test_upsampled_argmax_equals_bilinear_enlargement_of_what_is_best_somewhere(
 
 
 def test_one_class_everywhere_fills_the_image() -> None:
-    logits = np.zeros((3, 4, 5), np.float32)
+    logits = np.zeros((3, 4, 6), np.float32)
     logits[1] = 1.0
-    assert (upsampled_argmax(logits, np.array([7, 8, 9], np.uint8), 33, 41) == 8).all()
+    assert (upsampled_argmax(in_cells(logits), np.array([7, 8, 9], np.uint8), 33, 41) == 8).all()
 
 
 def perfect_cues(owner: np.ndarray, boxes: np.ndarray, stride: int) -> np.ndarray:

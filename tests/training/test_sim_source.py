@@ -73,7 +73,7 @@ def test_a_kept_drive_is_the_drive(samples: list[Sample], tmp_path: Path) -> Non
     made, kept = list(sim_samples(*drive)), list(sim_samples(*drive))
     (file,) = tmp_path.iterdir()
     before = file.stat().st_mtime_ns
-    assert list(sim_samples(*drive))[0].source == samples[0].source
+    assert next(sim_samples(*drive)).source == samples[0].source
     assert file.stat().st_mtime_ns == before
     for expected, first, second in zip(samples, made, kept, strict=True):
         for found in (first, second):
