@@ -20,7 +20,7 @@ import torch
 from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.models.street import StreetNet
 from perception.models.street_backbones import BACKBONES, DEFAULT_BACKBONE
-from perception.models.street_network import open_session
+from perception.models.street_forward import open_session
 from perception.models.weights import load_manifest
 from perception.training.export import write_weights
 

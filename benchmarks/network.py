@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,8 @@ from perception.geometry import guess_camera
 from perception.kernels.network_heads import image_planes
 from perception.lifting.network_depth import NetworkDepth
 from perception.models.onnx_input import with_input_size
-from perception.models.street_network import StreetNetwork, open_session
+from perception.models.street_forward import open_session
+from perception.models.street_network import StreetNetwork
 from perception.segmentation.network import NetworkInstances, NetworkSemantic
 from perception.types import Frame
 
@@ -69,10 +71,11 @@ def main(
         table.add_row(name, f"{np.median(times):.2f}", f"{np.percentile(times, 90):.2f}", beside)
     console = Console()
     console.print(table)
-    for threads in ("1 thread", "2 threads"):
-        ratio = np.median(quiet[f"street, {threads}"]) / np.median(quiet[f"YOLOX-nano, {threads}"])
-        slower = np.median(shared[f"street, {threads}"]) / np.median(quiet[f"street, {threads}"])
-        console.print(f"{threads}: {ratio:.2f} times YOLOX-nano; {slower:.2f} times slower on a shared machine")
+    for precision, threads in product(("int8", "fp32"), ("1 thread", "2 threads")):
+        name = f"street {precision}, {threads}"
+        ratio = np.median(quiet[name]) / np.median(quiet[f"YOLOX-nano, {threads}"])
+        slower = np.median(shared[name]) / np.median(quiet[name])
+        console.print(f"{name}: {ratio:.2f} times YOLOX-nano; {slower:.2f} times slower on a shared machine")
     console.print(f"peak memory of a process that does nothing else: {peak_memory_mb(image):.0f} MB")
     if json_file is not None:
         numbers = {f"{name}/p50": float(np.median(times)) for name, times in (quiet | beside_them | post).items()}
@@ -93,9 +96,10 @@ def forwards(pixels: np.ndarray, yolox: Path) -> dict[str, Callable[[], object]]
             options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
             beside = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             name = beside.get_inputs()[0].name
-            session = open_session(network.manifest, threads, spins=spins)
             label = f"{threads} thread{'s' if threads > 1 else ''}{', spinning' if spins else ''}"
-            runs[f"street, {label}"] = partial(session.run, None, {"image": blob})
+            for precision in ("int8", "fp32"):
+                session = open_session(network.manifest, threads, spins=spins, precision=precision)
+                runs[f"street {precision}, {label}"] = partial(session.run, None, {"image": blob})
             runs[f"YOLOX-nano, {label}"] = partial(beside.run, None, {name: blob})
     return runs
 

@@ -46,7 +46,7 @@ class NetworkConfig(_Section):
 
     weights: str
     backend: Literal["auto", "onnxruntime", "torch"]
-    precision: Literal["fp32", "bf16"]
+    precision: Literal["auto", "fp32", "int8", "bf16"]
     compiled: bool
     input_height_px: Pixels32
     input_width_px: Pixels32

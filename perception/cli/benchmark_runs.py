@@ -29,7 +29,10 @@ __all__ = [
 
 
 # no deadline: a larger input, and every box that might count, since average precision is an area over all recalls
-FOR_FIGURES = ("network.input_height_px=320", "network.input_width_px=1056", "detection.score_threshold=0.02")
+FOR_FIGURES = (
+    "network.input_height_px=320", "network.input_width_px=1056", "network.precision=fp32",
+    "detection.score_threshold=0.02",
+)  # fmt: skip
 
 
 def settings_for(config: Path | None, overrides: Sequence[str], *, for_figures: bool = False) -> Config:

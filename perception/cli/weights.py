@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     weights.command("list")(list_command)
     weights.command("show")(show_command)
     weights.command("verify")(verify_command)
+    weights.command("calibrate")(calibrate_command)
     app.add_typer(weights, name="weights")
 
 
@@ -61,7 +62,9 @@ def show_command(
 
     manifest = load_manifest(name)
     console = Console()
-    console.print_json(json.dumps(manifest.as_dict()))
+    content = manifest.as_dict()
+    content["activation_ranges"] = f"of {len(manifest.activation_ranges)} layers"
+    console.print_json(json.dumps(content))
     card = manifest.path.with_suffix(".md")
     if card.is_file():
         console.print(Markdown(card.read_text(encoding="utf-8")))
@@ -82,3 +85,20 @@ def verify_command(
     for manifest in [load_manifest(name) for name in names] if names else list_weights():
         verify(manifest, architecture_of(backbone_of(manifest.architecture, manifest.path)))
         console.print(f"{manifest.name}: {manifest.path.name} is whole ({manifest.sha256[:12]})")
+
+
+def calibrate_command(
+    name: Annotated[str, typer.Argument(help="Weights of your own: a file.")],
+    images: Annotated[list[Path], typer.Option(help="Folder of pictures like those of use; may be given again.")],
+    limit: Annotated[int, typer.Option(min=1, help="At most so many pictures of each folder, evenly spread.")] = 16,
+) -> None:
+    """Measure what the network in 8-bit integers needs, and write it to the manifest (needs the train extra)."""
+    from perception.errors import ConfigError
+
+    try:
+        from perception.training.quantize import calibrate
+    except ImportError as error:
+        raise ConfigError(
+            f"weights calibrate: {error.name} is not installed; expected pip install 'drive-perception[train]'"
+        ) from None
+    print(f"{calibrate(name, images, limit)} layers are calibrated")

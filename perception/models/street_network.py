@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
 from perception.config import NetworkConfig
-from perception.errors import ConfigError, WeightsError
+from perception.errors import WeightsError
 from perception.kernels.network_heads import image_planes
 from perception.models.device import resolve_device
-from perception.models.street_backbones import BackboneName, architecture_of, backbone_of
-from perception.models.street_fold import folded_arrays
+from perception.models.street_backbones import architecture_of, backbone_of
+from perception.models.street_forward import make_forward, precision_of
 from perception.models.street_layout import (
     DENSE_STRIDE,
     IMAGENET_MEAN,
@@ -28,20 +22,17 @@ from perception.models.street_layout import (
     SEMANTIC_STRIDE,
     SOLID_CUES,
 )
-from perception.models.weights import WeightsManifest, load_manifest, shipped_folder, verify
+from perception.models.weights import WeightsManifest, load_manifest, verify
 from perception.models.weights_used import WeightsUsed
 from perception.types import Frame
 
-__all__ = ["StreetNetwork", "StreetOutput", "input_size", "open_session"]
+__all__ = ["StreetNetwork", "StreetOutput", "input_size"]
 
 Float32Array = npt.NDArray[np.float32]
 
 _SIZE_STEP_PX = 32
 _SAME_ASPECT = 0.05
 _MEAN, _DEVIATION = np.array(IMAGENET_MEAN, np.float32) * 255, np.array(IMAGENET_STD, np.float32) * 255
-_FATAL_ONLY = 4
-
-_Forward = Callable[[Float32Array], tuple[Float32Array, Float32Array, Float32Array]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +77,7 @@ class StreetNetwork:
     Attributes:
         device: ``cpu`` or ``cuda:N``.
         manifest: of the weights.
+        precision: ``fp32``, ``int8`` or ``bf16``.
         weights: for a run's record.
         semantic_ids: (S,) u8 id in ``SEMANTIC_CLASSES`` of each semantic logit.
         object_ids: (C,) i64 id in ``OBJECT_CLASSES`` of each box logit.
@@ -105,13 +97,14 @@ class StreetNetwork:
         """
         self.device = resolve_device(device)
         self.manifest = load_manifest(settings.weights)
-        verify(self.manifest, architecture_of(_backbone(self.manifest)))
-        self.weights = (WeightsUsed(self.manifest.name, str(self.manifest.path), self.manifest.sha256),)
+        verify(self.manifest, architecture_of(backbone_of(self.manifest.architecture, self.manifest.path)))
+        self.precision = precision_of(settings, self.manifest, self.device)
+        path = str(self.manifest.path)
+        self.weights = (WeightsUsed(self.manifest.name, path, self.manifest.sha256, self.precision),)
         self.semantic_ids = _ids(self.manifest, self.manifest.semantic_classes, SEMANTIC_CLASSES).astype(np.uint8)
         self.object_ids = _ids(self.manifest, self.manifest.object_classes, OBJECT_CLASSES)
         self._reference_hw = (settings.input_height_px, settings.input_width_px)
-        arrays = _arrays(self.manifest)
-        self._forward = _forward(settings, self.manifest, arrays, self.device)
+        self._forward = make_forward(settings, self.manifest, self.device, self.precision)
         self._last: tuple[Frame, StreetOutput] | None = None
 
     @property
@@ -179,127 +172,3 @@ def _ids(manifest: WeightsManifest, names: tuple[str, ...], known: tuple[str, ..
             f"{', '.join(known)}"
         )
     return np.array([known.index(name) for name in names], np.int64)
-
-
-def _backbone(manifest: WeightsManifest) -> BackboneName:
-    return backbone_of(manifest.architecture, manifest.path)
-
-
-def _arrays(manifest: WeightsManifest) -> dict[str, Float32Array]:
-    try:
-        state = load_file(manifest.path)
-    except SafetensorError as error:
-        raise WeightsError(f"{manifest.path}: expected a safetensors file: {error}") from None
-    try:
-        single = {name: np.asarray(value, np.float32) for name, value in state.items()}
-        arrays = folded_arrays(single, _backbone(manifest))
-    except KeyError as error:
-        raise WeightsError(f"{manifest.path}: found no {error}; expected weights of {manifest.architecture}") from None
-    for name, logits in (
-        ("semantic_out", len(manifest.semantic_classes) * (DENSE_STRIDE // SEMANTIC_STRIDE) ** 2),
-        ("box_heads.0.class_logits", len(manifest.object_classes)),
-    ):
-        found = len(arrays.get(f"{name}.bias", ()))
-        if found != logits:
-            raise WeightsError(f"{manifest.path}: found {found} outputs of {name}; expected {logits} by the manifest")
-    return arrays
-
-
-def _forward(
-    settings: NetworkConfig, manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str
-) -> _Forward:
-    if settings.backend == "torch" or (settings.backend == "auto" and device != "cpu"):
-        return _torch_forward(settings, manifest, arrays, device)
-    for wanted, name in ((settings.precision == "bf16", 'precision = "bf16"'), (settings.compiled, "compiled = true")):
-        if wanted:
-            raise ConfigError(f'network.{name}: onnxruntime runs fp32 as it is; expected network.backend = "torch"')
-    if device != "cpu":
-        raise ConfigError(f'network.backend = "onnxruntime" runs on the CPU; expected --device cpu but got {device}')
-    return _onnx_forward(manifest, arrays, settings.threads)
-
-
-def _onnx_forward(manifest: WeightsManifest, arrays: dict[str, Float32Array], threads: int) -> _Forward:
-    session = _session(manifest, arrays, threads, spins=False)
-
-    def forward(image: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
-        boxes, semantic, dense = session.run(None, {"image": image})
-        return boxes[0], semantic[0], dense[0]
-
-    return forward
-
-
-def open_session(manifest: WeightsManifest, threads: int, *, spins: bool) -> onnxruntime.InferenceSession:
-    """The network in onnxruntime, for measurements: ``image`` (1, 3, H, W) f32 to ``boxes``, ``semantic``, ``dense``.
-
-    Args:
-        manifest: of the weights.
-        threads: of one forward pass; 0 takes every core.
-        spins: whether threads keep their core while they wait.
-
-    Raises:
-        WeightsError: the weights do not fit.
-    """
-    return _session(manifest, _arrays(manifest), threads, spins=spins)
-
-
-def _session(
-    manifest: WeightsManifest, arrays: dict[str, Float32Array], threads: int, *, spins: bool
-) -> onnxruntime.InferenceSession:
-    """The graph of the architecture with these weights in it.
-
-    In use threads do not spin: as soon as another process takes a core, spinning ones slow the network several times
-    over.
-    """
-    graph = _graph(manifest)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _FATAL_ONLY
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
-    values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
-    options.add_external_initializers(list(values), list(values.values()))
-    try:
-        session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        # weights of a wrong shape may show only when they are used
-        session.run(None, {"image": np.zeros((1, 3, _SIZE_STEP_PX, _SIZE_STEP_PX), np.float32)})
-    except Exception as error:  # onnxruntime's errors share no public base class
-        reason = " ".join(str(error).split())
-        raise WeightsError(f"{manifest.path}: found weights that do not fit {graph.name}: {reason}") from error
-    return session
-
-
-def _graph(manifest: WeightsManifest) -> Path:
-    shipped, beside = (folder / f"{manifest.architecture}.onnx" for folder in (shipped_folder(), manifest.path.parent))
-    if shipped.is_file():
-        return shipped
-    if not beside.is_file():
-        raise WeightsError(
-            f"{beside}: found no graph to run {manifest.path.name} in onnxruntime; expected that of: python -m "
-            f"perception.training.export graph --backbone {_backbone(manifest)} --folder {beside.parent}"
-        )
-    return beside
-
-
-def _torch_forward(
-    settings: NetworkConfig, manifest: WeightsManifest, arrays: dict[str, Float32Array], device: str
-) -> _Forward:
-    import torch
-
-    from perception.models.street_deploy import DeployedStreet
-
-    network = DeployedStreet.from_arrays(
-        arrays, len(manifest.object_classes), len(manifest.semantic_classes), _backbone(manifest)
-    )
-    network = network.eval().to(device).to(memory_format=torch.channels_last)
-    run = torch.compile(network.cells, dynamic=False) if settings.compiled else network.cells
-    half = settings.precision == "bf16"
-    if device == "cpu" and settings.threads > 0:
-        torch.set_num_threads(settings.threads)
-
-    def forward(image: Float32Array) -> tuple[Float32Array, Float32Array, Float32Array]:
-        with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=half):
-            planes = torch.from_numpy(image).to(device).contiguous(memory_format=torch.channels_last)
-            boxes, semantic, dense = (part[0].float().cpu().numpy() for part in run(planes))
-        return boxes, semantic, dense
-
-    return forward

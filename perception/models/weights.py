@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ class WeightsManifest:
         licence: of that data and so of the weights.
         command: that made it.
         metrics: figures by name, percentages.
+        activation_ranges: what ``int8_arrays`` of ``perception.models.street_int8`` takes; empty where nobody measured
+            them.
     """
 
     name: str
@@ -49,6 +52,7 @@ class WeightsManifest:
     licence: str
     command: str
     metrics: dict[str, float]
+    activation_ranges: dict[str, list[float]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The manifest's own JSON content."""
@@ -64,7 +68,7 @@ class WeightsManifest:
             "licence": self.licence,
             "command": self.command,
             "metrics": self.metrics,
-        }
+        } | ({"activation_ranges": self.activation_ranges} if self.activation_ranges else {})
 
 
 def shipped_folder() -> Path:
@@ -140,6 +144,11 @@ def _read(file: Path) -> WeightsManifest:
     for key in ("input", "metrics"):
         if not isinstance(content.get(key), dict):
             raise WeightsError(f"{file}: {key} is {content.get(key)!r}; expected an object")
+    ranges = content.get("activation_ranges", {})
+    if not isinstance(ranges, dict) or not all(_is_range(ends) for ends in ranges.values()):
+        raise WeightsError(
+            f"{file}: activation_ranges are malformed; expected two or four finite numbers for each layer"
+        )
     if Path(content["file"]).name != content["file"]:
         raise WeightsError(f"{file}: file is {content['file']!r}; expected the name of a file beside the manifest")
     return WeightsManifest(
@@ -154,4 +163,13 @@ def _read(file: Path) -> WeightsManifest:
         licence=content["licence"],
         command=content["command"],
         metrics=content["metrics"],
+        activation_ranges=ranges,
+    )
+
+
+def _is_range(ends: object) -> bool:
+    return (
+        isinstance(ends, list)
+        and len(ends) in (2, 4)
+        and all(isinstance(end, int | float) and math.isfinite(end) for end in ends)
     )

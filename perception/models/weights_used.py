@@ -18,11 +18,13 @@ class WeightsUsed:
         name: what a user calls it: the file's stem, or the name in the manifest.
         path: the file that was read.
         sha256: of the file's bytes, 64 hex digits.
+        precision: that the network computed in, where it has a choice.
     """
 
     name: str
     path: str
     sha256: str
+    precision: str = ""
 
     @classmethod
     def of_file(cls, path: Path, name: str = "") -> WeightsUsed:

@@ -108,6 +108,7 @@ class RunRecord:
             "device": context.device,
             "weights": {
                 role: {"name": used.name, "path": used.path, "sha256": used.sha256}
+                | ({"precision": used.precision} if used.precision else {})
                 for role, used in context.weights.items()
             },
             "deadline_ms": context.deadline_ms,

@@ -24,7 +24,7 @@ from perception.training.teacher import BoxTeacher
 from perception.types import Frame
 
 __all__ = [
-    "camvid_samples", "drive_samples", "kitti_object_samples", "read_image", "semantic_from_boxes",
+    "camvid_samples", "drive_samples", "images_in", "kitti_object_samples", "read_image", "semantic_from_boxes",
     "unlabelled_samples",
 ]  # fmt: skip
 
@@ -57,7 +57,7 @@ def camvid_samples(root: Path, split: str, teacher: BoxTeacher | None) -> Iterat
     Signs and cyclists come from the drawn pixels, everything else from the teacher.
     """
     known = np.array([name != "van" for name in OBJECT_CLASSES])
-    for file in _images(root / split):
+    for file in images_in(root / split):
         annotation = root / f"{split}annot" / f"{file.stem}.png"
         drawn = cv2.imread(str(annotation), cv2.IMREAD_GRAYSCALE)
         image = read_image(file)
@@ -173,7 +173,7 @@ def unlabelled_samples(
 ) -> Iterator[Sample]:
     """Images without any label, reduced to ``width_px`` wide; boxes come from the teacher."""
     known = np.array([name not in ("traffic_sign", "van") for name in OBJECT_CLASSES])
-    for file in _images(folder)[::every]:
+    for file in images_in(folder)[::every]:
         image = read_image(file)
         boxes = teacher.label(image, (832, 1248), tiles=3)
         scale = width_px / image.shape[1]
@@ -184,7 +184,12 @@ def unlabelled_samples(
         yield Sample(f"{name}/{file.stem}", image, semantic, "boxes", boxes, known, network_width_px / image.shape[1])
 
 
-def _images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """Its JPEG and PNG files by name.
+
+    Raises:
+        DriveError: there are none.
+    """
     files = sorted(file for file in folder.glob("*") if re.fullmatch(r"\.(jpe?g|png)", file.suffix.lower()))
     if not files:
         raise DriveError(f"{folder}: expected a folder of images, but found none")

@@ -189,7 +189,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    graph = commands.add_parser("graph", help="write the ONNX graph")
+    graph = commands.add_parser("graph", help="write the ONNX graphs, in single precision and in bytes")
     weights = commands.add_parser("weights", help="write weights and manifest")
     weights.add_argument("checkpoint", type=Path, help="last.safetensors of a training run")
     weights.add_argument("fields", type=Path, help="JSON with data, licence, command and metrics")
@@ -201,7 +201,11 @@ def main() -> None:
         command.add_argument("--folder", type=Path, default=shipped_folder())
     arguments = parser.parse_args()
     if arguments.command == "graph":
-        print(write_graph(arguments.folder, arguments.backbone))
+        from perception.training.quantize import write_int8_graph  # which needs this module
+
+        file = write_graph(arguments.folder, arguments.backbone)
+        print(file)
+        print(write_int8_graph(file, arguments.folder))
         return
     tensors = load_file(arguments.checkpoint)
     with safe_open(arguments.checkpoint, framework="pt") as opened:

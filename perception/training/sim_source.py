@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +87,7 @@ def _simulator() -> str:
 
 
 def _keep(samples: Sequence[Sample], file: Path) -> None:
-    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    arrays: dict[str, Any] = {}
     for number, sample in enumerate(samples):
         boxes = sample.boxes
         parts = {
@@ -105,7 +106,7 @@ def _kept(file: Path) -> Iterator[Sample]:
     with np.load(file) as kept:
         for number in range(int(kept["count"])):
 
-            def part(name: str, number: int = number) -> npt.NDArray[np.generic]:
+            def part(name: str, number: int = number) -> Any:
                 return kept[f"{number}/{name}"]
 
             boxes = LabelledBoxes(*(part(name) for name in _BOX_PARTS))

@@ -30,7 +30,7 @@ from perception.roles import Detector, InstanceSegmenter, SemanticSegmenter
 from perception.segmentation.network import NetworkInstances, NetworkSemantic
 from perception.types import Detections, Frame, SemanticMap
 
-CONFIG = load_config()
+CONFIG = load_config(overrides=["network.precision=fp32"])
 
 
 @pytest.fixture(scope="module")
