@@ -50,6 +50,7 @@ class NetworkConfig(_Section):
     compiled: bool
     input_height_px: Pixels32
     input_width_px: Pixels32
+    mirrored: bool
     threads: Annotated[int, Field(ge=0)]
 
 

@@ -39,11 +39,14 @@ class NetworkDetector:
 
         Each comes with an embedding and, where the camera is known, with what the network says of the object in space.
         """
-        output = self._network.infer(frame)
+        views = self._network.views(frame)
+        output = views[0]
         height, width = output.input_hw
-        boxes, scores, rows, cells = decode_cells(
-            output.boxes, height, width, BOX_STRIDES, self._settings.score_threshold
-        )
+        decoded = [
+            decode_cells(view.boxes, height, width, BOX_STRIDES, self._settings.score_threshold) for view in views
+        ]
+        boxes, scores, rows, cells = decoded[0] if len(views) == 1 else map(np.concatenate, zip(*decoded, strict=True))
+        seen_in = np.repeat(np.arange(len(views)), [len(part[0]) for part in decoded])
         class_ids = self._network.object_ids[rows]
         groups = _GROUP_OF_OBJECT[class_ids]
         keep = class_nms(boxes, scores, groups, self._settings.nms_iou)[: self._settings.max_detections]
@@ -51,15 +54,16 @@ class NetworkDetector:
         # two boxes may have been drawn to one place
         apart = class_nms(voted, scores[keep], groups[keep], self._settings.nms_iou)
         voted, keep = voted[apart], keep[apart]
-        cells = cells[keep]
+        cells, seen_in = cells[keep], seen_in[keep]
         image_height, image_width = output.image_hw
         scale = np.array([image_width / width, image_height / height] * 2, np.float32)
-        embeddings = output.embedding[:, cells].T
+        embeddings = _of_cells([view.embedding for view in views], seen_in, cells)
         lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         solid = None
         if frame.camera is not None:
             focal_px = frame.camera.fy_px * height / image_height
-            solid = decode_solid(output.solid[:, cells], cells, output.input_hw, focal_px)
+            cues = _of_cells([view.solid for view in views], seen_in, cells)
+            solid = decode_solid(cues.T, cells, output.input_hw, focal_px)
             solid[:, 5:] *= scale[:2]
         return within_image(
             voted * scale,
@@ -69,6 +73,15 @@ class NetworkDetector:
             embeddings=embeddings / np.maximum(lengths, 1e-6),
             solid=solid,
         )
+
+
+def _of_cells(
+    views: list[npt.NDArray[np.float32]], seen_in: npt.NDArray[np.int64], cells: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """(K, A) of each view to (N, K) of the cells of some of them."""
+    if len(views) == 1:
+        return np.asarray(views[0][:, cells].T, np.float32)
+    return np.asarray(np.stack(views)[seen_in, :, cells], np.float32)
 
 
 def decode_solid(

@@ -28,10 +28,10 @@ class NetworkDepth:
         """
         if frame.camera is None:
             return None
-        output = self._network.infer(frame)
+        views = self._network.views(frame)
+        output = views[0]
         height, width = output.image_hw
-        metres = np.exp(output.log_depth) * np.float32(
-            frame.camera.fy_px * output.input_hw[0] / height / DEPTH_FOCAL_PX
-        )
+        log_depth = output.log_depth if len(views) == 1 else np.mean([view.log_depth for view in views], axis=0)
+        metres = np.exp(log_depth) * np.float32(frame.camera.fy_px * output.input_hw[0] / height / DEPTH_FOCAL_PX)
         nearest = cv2.resize(metres, (width, height), interpolation=cv2.INTER_NEAREST)
         return DepthMap(np.asarray(nearest, np.float32), is_measured=False)

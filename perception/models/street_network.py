@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -16,57 +14,23 @@ from perception.models.device import resolve_device
 from perception.models.street_backbones import architecture_of, backbone_of
 from perception.models.street_forward import make_forward, precision_of
 from perception.models.street_layout import (
-    DENSE_STRIDE,
     IMAGENET_MEAN,
     IMAGENET_STD,
-    SEMANTIC_STRIDE,
     SOLID_CUES,
 )
+from perception.models.street_mirror import turned_back
+from perception.models.street_output import StreetOutput
 from perception.models.weights import WeightsManifest, load_manifest, verify
 from perception.models.weights_used import WeightsUsed
 from perception.types import Frame
 
-__all__ = ["StreetNetwork", "StreetOutput", "input_size"]
+__all__ = ["StreetNetwork", "input_size"]
 
 Float32Array = npt.NDArray[np.float32]
 
 _SIZE_STEP_PX = 32
 _SAME_ASPECT = 0.05
 _MEAN, _DEVIATION = np.array(IMAGENET_MEAN, np.float32) * 255, np.array(IMAGENET_STD, np.float32) * 255
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StreetOutput:
-    """What the network gave for one frame, as it came.
-
-    Attributes:
-        boxes: (4 + C, A) f32: logarithms of edge distances in strides, then class logits, for every cell.
-        solid: (8, A) f32 ``SOLID_CUES`` of every cell.
-        embedding: (``EMBEDDING``, A) f32 of every cell.
-        semantic_cells: (S, 4, h, w) f32: logits of four places, row by row, of every cell of ``DENSE_STRIDE``.
-        box_cues: (4, h, w) f32 at ``DENSE_STRIDE`` input pixels per cell: log1p of the distances, in ``CUE_SCALE_PX``,
-            to the edges of the cell's box.
-        log_depth: (h, w) f32 at ``DENSE_STRIDE``: logarithm of the depth in m as for a camera of ``DEPTH_FOCAL_PX``.
-        input_hw: height and width of the network's input.
-        image_hw: height and width of the frame's image.
-    """
-
-    boxes: Float32Array
-    solid: Float32Array
-    embedding: Float32Array
-    semantic_cells: Float32Array
-    box_cues: Float32Array
-    log_depth: Float32Array
-    input_hw: tuple[int, int]
-    image_hw: tuple[int, int]
-
-    @property
-    def semantic_logits(self) -> Float32Array:
-        """(S, h, w) f32 at ``SEMANTIC_STRIDE`` input pixels per cell: a copy with every place where it lies."""
-        classes, _, rows, columns = self.semantic_cells.shape
-        side = DENSE_STRIDE // SEMANTIC_STRIDE
-        places = self.semantic_cells.reshape(classes, side, side, rows, columns).transpose(0, 3, 1, 4, 2)
-        return np.ascontiguousarray(places.reshape(classes, side * rows, side * columns))
 
 
 class StreetNetwork:
@@ -105,7 +69,8 @@ class StreetNetwork:
         self.object_ids = _ids(self.manifest, self.manifest.object_classes, OBJECT_CLASSES)
         self._reference_hw = (settings.input_height_px, settings.input_width_px)
         self._forward = make_forward(settings, self.manifest, self.device, self.precision)
-        self._last: tuple[Frame, StreetOutput] | None = None
+        self._mirrored = settings.mirrored
+        self._last: tuple[Frame, tuple[StreetOutput, ...]] | None = None
 
     @property
     def weights_name(self) -> str:
@@ -119,22 +84,30 @@ class StreetNetwork:
 
     def infer(self, frame: Frame) -> StreetOutput:
         """One forward pass; asking again for the same frame costs nothing."""
+        return self.views(frame)[0]
+
+    def views(self, frame: Frame) -> tuple[StreetOutput, ...]:
+        """The frame's output and, where the settings ask for it, that of the mirrored frame, turned back."""
         if self._last is not None and self._last[0] is frame:
             return self._last[1]
-        height, width = frame.image_rgb.shape[:2]
+        outputs: tuple[StreetOutput, ...] = (self._pass(frame.image_rgb),)
+        if self._mirrored:
+            outputs = (*outputs, turned_back(self._pass(np.ascontiguousarray(frame.image_rgb[:, ::-1]))))
+        self._last = (frame, outputs)
+        return outputs
+
+    def _pass(self, image: npt.NDArray[np.uint8]) -> StreetOutput:
+        height, width = image.shape[:2]
         input_hw = input_size(height, width, self._reference_hw)
-        image = frame.image_rgb
         if input_hw != (height, width):
             image = np.asarray(cv2.resize(image, input_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
         cells, semantic, dense = self._forward(image_planes(image, _MEAN, _DEVIATION))
         boxes = 4 + len(self.object_ids)
         solid = boxes + len(SOLID_CUES)
         places = semantic.reshape(len(self.semantic_ids), -1, *semantic.shape[1:])
-        output = StreetOutput(
+        return StreetOutput(
             cells[:boxes], cells[boxes:solid], cells[solid:], places, dense[:4], dense[4], input_hw, (height, width)
         )
-        self._last = (frame, output)
-        return output
 
 
 def input_size(image_height_px: int, image_width_px: int, reference_hw: tuple[int, int]) -> tuple[int, int]:

@@ -29,8 +29,11 @@ class NetworkSemantic:
 
     def segment(self, frame: Frame) -> SemanticMap:
         """A map of the image's own size."""
-        output = self._network.infer(frame)
-        return SemanticMap(upsampled_argmax(output.semantic_cells, self._network.semantic_ids, *output.image_hw))
+        first, *others = self._network.views(frame)
+        logits = first.semantic_cells
+        if others:
+            logits = np.mean([logits, *(view.semantic_cells for view in others)], axis=0, dtype=np.float32)
+        return SemanticMap(upsampled_argmax(logits, self._network.semantic_ids, *first.image_hw))
 
 
 class NetworkInstances:
