@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from perception.cli.app import main
 from perception.config import NetworkConfig, load_config
 from perception.errors import ConfigError, DriveError, WeightsError
 from perception.models.street_int8 import int8_arrays, multiplies_bytes
@@ -158,3 +159,18 @@ def test_the_graph_that_ships_is_made_of_the_other_one(tmp_path: Path) -> None:
     source = shipped_folder() / "street-lite0-2.onnx"
     made = write_int8_graph(source, tmp_path)
     assert made.read_bytes() == (shipped_folder() / made.name).read_bytes()
+
+
+def test_the_verb_calibrates_and_shows(own: Path, frame: Frame, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(own.parent / "0.png"), frame.image_rgb[:, :, ::-1])
+    assert run(["weights", "calibrate", str(own), "--images", str(own.parent)]) == 0
+    assert "106 layers are calibrated" in capsys.readouterr().out
+    assert run(["weights", "show", str(own)]) == 0
+    assert "of 106 layers" in capsys.readouterr().out
+    assert run(["weights", "calibrate", str(own), "--images", str(own.parent / "nowhere")]) == 2
+
+
+def run(args: list[str]) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(args)
+    return int(stop.value.code or 0)
