@@ -16,8 +16,8 @@ from numba import njit
 
 __all__ = [
     "AGE", "CLASS", "DETECTION", "EVIDENCE", "FLOATS", "HITS", "ID", "INTEGERS", "LOG_ODDS", "LOG_ODDS_SUM", "MISSED",
-    "MISS_EVIDENCE", "PARAMETERS", "VX", "VY", "X", "Y", "boxes_of", "calibrate", "correct_ego", "image_boxes",
-    "mark_pairs", "pair_costs", "predict", "predict_ego", "shown", "to_world", "update",
+    "MISS_EVIDENCE", "PARAMETERS", "SHOW_LENGTH", "SHOW_WIDTH", "VX", "VY", "X", "Y", "boxes_of", "calibrate",
+    "correct_ego", "image_boxes", "mark_pairs", "pair_costs", "predict", "predict_ego", "shown", "to_world", "update",
 ]  # fmt: skip
 
 # columns of floats: mean and covariance in the plane, height, yaw, sizes and their variance, then what is believed
@@ -35,9 +35,9 @@ INTEGERS = 6
     _TAIL_DEGREES, _OVERLAP, _REACH, _YAW_STD, _YAW_RATE_STD, _SIZE_STD, _HEIGHT_STD, _CLIMB_STD, _SCORE_SCALE,
     _SCORE_PER_M2, _SCORE_OFFSET, MISS_EVIDENCE, _MAX_EVIDENCE, _DEATH_EVIDENCE, _MAX_COAST, _SHOW_EVIDENCE,
     _SHOW_COAST, _SHOW_VISIBLE, _LENGTH_BONUS, _WIDTH_SHARE, _COAST_PENALTY, _MIN_GIOU, _SHOW_OVERLAP, _SHOW_MEASURED,
-    _FILL,
-) = range(31)  # fmt: skip
-PARAMETERS = 31
+    _FILL, _BONUS_DOUBLINGS, SHOW_LENGTH, SHOW_WIDTH,
+) = range(34)  # fmt: skip
+PARAMETERS = 34
 
 
 @njit("float64(float64)", cache=True, nogil=True)
@@ -512,6 +512,7 @@ def boxes_of(floats, integers, count, boxes, pose, parameters):  # type: ignore[
 
     Errors of a detector change slowly, so the truth lies between a track's state and its last detection: places and
     sizes of tracks that were seen in this frame move by ``show_measured`` towards their row of ``boxes`` (N, 7).
+    Lengths and widths are scaled by ``show_length`` and ``show_width``.
     """
     out = np.empty((count, 7))
     turn = np.arctan2(pose[3], pose[0])
@@ -533,7 +534,8 @@ def boxes_of(floats, integers, count, boxes, pose, parameters):  # type: ignore[
         out[i, 1] = pose[1] * x + pose[4] * y + pose[7] * z
         out[i, 2] = pose[2] * x + pose[5] * y + pose[8] * z
         out[i, 3] = _wrap(s[YAW] - turn)
-        out[i, 4], out[i, 5], out[i, 6] = length, width, tall
+        own = parameters[integers[i, CLASS]]
+        out[i, 4], out[i, 5], out[i, 6] = own[SHOW_LENGTH] * length, own[SHOW_WIDTH] * width, tall
     return out
 
 
@@ -594,10 +596,10 @@ def image_boxes(boxes, integers, count, projection, width_px, height_px, paramet
 def shown(floats, integers, count, in_image, parameters):  # type: ignore[no-untyped-def]
     """Rows to show, and the score of each: seen in this frame, or lately and with enough evidence to bridge a gap.
 
-    The score is the mean log-odds of the track's detections plus a bonus for each doubling of their number, since long
-    tracks are rarely false, less a penalty for each frame since the last detection. An unseen track on the place of a
-    seen one stays out of sight, as two things cannot share it. ``in_image`` (count, 5) comes from ``image_boxes``; it
-    has no rows when there is no camera.
+    The score is the mean log-odds of the track's detections plus a bonus for each doubling of their number, up to
+    ``bonus_doublings``, since long tracks are rarely false, less a penalty for each frame since the last detection. An
+    unseen track on the place of a seen one stays out of sight, as two things cannot share it. ``in_image`` (count, 5)
+    comes from ``image_boxes``; it has no rows when there is no camera.
     """
     rows = np.empty(count, np.int64)
     scores = np.empty(count)
@@ -634,7 +636,7 @@ def shown(floats, integers, count, in_image, parameters):  # type: ignore[no-unt
                 continue
         rows[found] = i
         mean = floats[i, LOG_ODDS_SUM] / integers[i, HITS]
-        scores[found] = mean + own[_LENGTH_BONUS] * np.log2(float(integers[i, HITS]))
+        scores[found] = mean + own[_LENGTH_BONUS] * min(np.log2(float(integers[i, HITS])), own[_BONUS_DOUBLINGS])
         scores[found] -= own[_COAST_PENALTY] * integers[i, MISSED]
         found += 1
     return rows[:found], scores[:found]
