@@ -16,8 +16,9 @@ from numba import njit
 
 __all__ = [
     "AGE", "CLASS", "DETECTION", "EVIDENCE", "FLOATS", "HITS", "ID", "INTEGERS", "LOG_ODDS", "LOG_ODDS_SUM", "MISSED",
-    "MISS_EVIDENCE", "PARAMETERS", "SHOW_LENGTH", "SHOW_WIDTH", "VX", "VY", "X", "Y", "boxes_of", "calibrate",
-    "correct_ego", "image_boxes", "mark_pairs", "pair_costs", "predict", "predict_ego", "shown", "to_world", "update",
+    "PARAMETERS", "SHOW_LENGTH", "SHOW_WIDTH", "VX", "VY", "X", "Y", "boxes_of", "calibrate",
+    "correct_ego", "correct_from_camera", "image_boxes", "mark_pairs", "pair_costs", "predict", "predict_ego", "shown",
+    "to_world", "update",
 ]  # fmt: skip
 
 # columns of floats: mean and covariance in the plane, height, yaw, sizes and their variance, then what is believed
@@ -33,11 +34,15 @@ INTEGERS = 6
 (
     _POSITION_STD, _POSITION_STD_PER_M, _TRUST, _ACCELERATION_STD, _BIRTH_SPEED_STD, _NEWCOMER_LOG_DENSITY,
     _TAIL_DEGREES, _OVERLAP, _REACH, _YAW_STD, _YAW_RATE_STD, _SIZE_STD, _HEIGHT_STD, _CLIMB_STD, _SCORE_SCALE,
-    _SCORE_PER_M2, _SCORE_OFFSET, MISS_EVIDENCE, _MAX_EVIDENCE, _DEATH_EVIDENCE, _MAX_COAST, _SHOW_EVIDENCE,
+    _SCORE_PER_M2, _SCORE_OFFSET, _MISS_EVIDENCE, _MAX_EVIDENCE, _DEATH_EVIDENCE, _MAX_COAST, _SHOW_EVIDENCE,
     _SHOW_COAST, _SHOW_VISIBLE, _LENGTH_BONUS, _WIDTH_SHARE, _COAST_PENALTY, _MIN_GIOU, _SHOW_OVERLAP, _SHOW_MEASURED,
     _FILL, _BONUS_DOUBLINGS, SHOW_LENGTH, SHOW_WIDTH,
 ) = range(34)  # fmt: skip
 PARAMETERS = 34
+# what a box of the camera alone tells: standard deviations of its middle, in widths, and of the logarithm of its height
+_BEARING_STD, _TALL_STD = 0.08, 0.12
+# a side of a box as near to the image's border as this is cut off there
+_BORDER_PX = 2.0
 
 
 @njit("float64(float64)", cache=True, nogil=True)
@@ -444,7 +449,7 @@ def update(  # type: ignore[no-untyped-def]
         else:
             if misses_count:
                 integers[i, MISSED] += 1
-                s[EVIDENCE] -= own[MISS_EVIDENCE]
+                s[EVIDENCE] -= own[_MISS_EVIDENCE]
             if s[EVIDENCE] < own[_DEATH_EVIDENCE] or integers[i, MISSED] > own[_MAX_COAST]:
                 continue
         if kept != i:
@@ -586,6 +591,90 @@ def image_boxes(boxes, integers, count, projection, width_px, height_px, paramet
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = left, top, right, bottom
         out[i, 4] = (right - left) * (bottom - top) / max(whole, 1e-9)
     return out
+
+
+@njit("void(float64[::1], float64, float64, float64, float64)", cache=True, nogil=True)
+def _correct_along(s, to_x, to_y, off, variance):  # type: ignore[no-untyped-def]
+    """Corrects one track's plane by a number that changes by (``to_x``, ``to_y``) a metre and is ``off`` from it."""
+    row_x = s[XX] * to_x + s[XY] * to_y
+    row_y = s[XY] * to_x + s[YY] * to_y
+    row_vx = s[X_VX] * to_x + s[Y_VX] * to_y
+    row_vy = s[X_VY] * to_x + s[Y_VY] * to_y
+    spread = row_x * to_x + row_y * to_y + variance
+    s[X] += row_x * off / spread
+    s[Y] += row_y * off / spread
+    s[VX] += row_vx * off / spread
+    s[VY] += row_vy * off / spread
+    s[XX] -= row_x * row_x / spread
+    s[XY] -= row_x * row_y / spread
+    s[YY] -= row_y * row_y / spread
+    s[X_VX] -= row_x * row_vx / spread
+    s[X_VY] -= row_x * row_vy / spread
+    s[Y_VX] -= row_y * row_vx / spread
+    s[Y_VY] -= row_y * row_vy / spread
+    s[VX_VX] -= row_vx * row_vx / spread
+    s[VX_VY] -= row_vx * row_vy / spread
+    s[VY_VY] -= row_vy * row_vy / spread
+
+
+@njit(
+    "void(float64[:, ::1], int64[:, ::1], int64[::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[::1], "
+    "float64[::1], float64, float64, float64[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def correct_from_camera(  # type: ignore[no-untyped-def]
+    floats, integers, rows, expected, found, scores, pose, projection, width_px, height_px, parameters
+):
+    """Corrects tracks by boxes that a camera alone saw: surely across the line of sight, weakly along it.
+
+    The middle of a box tells the bearing, its height against the expected one how much nearer or further the object is.
+    Sides on the image's border tell nothing.
+
+    Args:
+        floats: track state.
+        integers: track state.
+        rows: (K,) tracks that were missed in this frame.
+        expected: (K, 4) px corners of their projections.
+        found: (K, 4) px corners of the boxes that they were paired with.
+        scores: (K,) of those, in the unit that the settings calibrate.
+        pose: (12,) of the vehicle, as in ``to_world``.
+        projection: (12,) as in ``image_boxes``.
+        width_px: of the image; likewise ``height_px``.
+        height_px: of the image.
+        parameters: (classes, ``PARAMETERS``).
+    """
+    for k in range(rows.size):
+        i = rows[k]
+        s = floats[i]
+        own = parameters[integers[i, CLASS]]
+        # the rows of the projection from the world's plane to pixels
+        u_x = projection[0] * pose[0] + projection[1] * pose[1] + projection[2] * pose[2]
+        u_y = projection[0] * pose[3] + projection[1] * pose[4] + projection[2] * pose[5]
+        w_x = projection[8] * pose[0] + projection[9] * pose[1] + projection[10] * pose[2]
+        w_y = projection[8] * pose[3] + projection[9] * pose[4] + projection[10] * pose[5]
+        dx, dy, dz = s[X] - pose[9], s[Y] - pose[10], s[Z] - pose[11]
+        w_z = projection[8] * pose[6] + projection[9] * pose[7] + projection[10] * pose[8]
+        depth = w_x * dx + w_y * dy + w_z * dz + projection[11]
+        if depth > 1.0:
+            middle = 0.5 * (expected[k, 0] + expected[k, 2])
+            wide, tall = found[k, 2] - found[k, 0], found[k, 3] - found[k, 1]
+            if found[k, 0] > _BORDER_PX and found[k, 2] < width_px - _BORDER_PX:
+                to_x, to_y = (u_x - middle * w_x) / depth, (u_y - middle * w_y) / depth
+                off = 0.5 * (found[k, 0] + found[k, 2]) - middle
+                _correct_along(s, to_x, to_y, off, (_BEARING_STD * wide) ** 2 + 1.0)
+            high = expected[k, 3] - expected[k, 1]
+            if found[k, 1] > _BORDER_PX and found[k, 3] < height_px - _BORDER_PX and tall > 1.0 and high > 1.0:
+                _correct_along(s, -w_x / depth, -w_y / depth, np.log(tall / high), _TALL_STD * _TALL_STD)
+        range2 = (s[X] - pose[9]) ** 2 + (s[Y] - pose[10]) ** 2
+        log_odds = own[_SCORE_SCALE] * scores[k] + own[_SCORE_PER_M2] * range2 + own[_SCORE_OFFSET]
+        # what the miss took away, and what the camera adds
+        gained = (own[_MISS_EVIDENCE] if integers[i, MISSED] > 0 else 0.0) + np.log1p(np.exp(min(log_odds, 20.0)))
+        s[EVIDENCE] = min(s[EVIDENCE] + gained, own[_MAX_EVIDENCE])
+        s[LOG_ODDS_SUM] += log_odds
+        s[LOG_ODDS] = log_odds
+        integers[i, HITS] += 1
+        integers[i, MISSED] = 0
 
 
 @njit(
