@@ -6,7 +6,8 @@ of ``floats`` (capacity, ``FLOATS``) f64 and of ``integers`` (capacity, ``INTEGE
 ground and yaw have one each, and the sizes are means that settle as observations come in.
 
 Each class has a row of ``parameters``; the columns are named below with their units. These functions are the inner half
-of ``perception.tracking.box_tracker``, which checks what goes in.
+of ``perception.tracking.box_tracker``, which checks what goes in. They are one file although it is long: all of them
+read that one row, and kernel files may not import one another.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from numba import njit
 __all__ = [
     "AGE", "CLASS", "DETECTION", "EVIDENCE", "FLOATS", "HITS", "ID", "INTEGERS", "LOG_ODDS", "LOG_ODDS_SUM", "MISSED",
     "PARAMETERS", "SHOW_LENGTH", "SHOW_WIDTH", "VX", "VY", "X", "Y", "boxes_of", "calibrate",
-    "correct_ego", "correct_from_camera", "image_boxes", "mark_pairs", "pair_costs", "predict", "predict_ego", "shown",
-    "to_world", "update",
+    "correct_from_camera", "image_boxes", "mark_pairs", "pair_costs", "predict", "residuals", "shown", "to_world",
+    "update",
 ]  # fmt: skip
 
 # columns of floats: mean and covariance in the plane, height, yaw, sizes and their variance, then what is believed
@@ -216,139 +217,35 @@ def mark_pairs(integers, count, column_of_row, classes):  # type: ignore[no-unty
 
 
 @njit(
-    "float64[:, ::1](float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], float64, "
-    "float64, float64, float64[::1], float64[:, ::1])",
+    "float64[:, ::1](float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], "
+    "float64[:, ::1])",
     cache=True,
     nogil=True,
 )
-def _ego_shift(  # type: ignore[no-untyped-def]
-    floats, integers, count, boxes, deviations, column_of_row, ego_x, ego_y, degrees, prior, parameters
-):
-    """(2, 3): shift and turn of the vehicle that its prediction missed (m, m, rad), and their standard deviations.
+def residuals(floats, integers, count, boxes, deviations, column_of_row, parameters):  # type: ignore[no-untyped-def]
+    """(K, 7) how far the K paired detections lie from where their tracks expect them, as the vehicle's motion needs it.
 
-    Robust least squares over the residuals in place and yaw of paired tracks: every pair pulls with the inverse of its
-    variance, less the further off it is (Student-t weights) and the faster it moves, against a ``prior`` (3,) of zero
-    mean. It turns about the vehicle itself.
+    Columns: place of the detection x, y (m, world), from there to the track x, y (m), variance of those, turn from the
+    detection to the track (rad; a box turned half round is the same box), variance of that. Arguments as in ``update``,
+    ``column_of_row`` (count,) being the detection of each track or -1.
     """
-    out = np.zeros((2, 3))
-    for _ in range(3):
-        a = np.zeros((3, 3))
-        b = np.zeros(3)
-        for k in range(3):
-            a[k, k] = 1.0 / (prior[k] * prior[k])
-        for i in range(count):
-            j = column_of_row[i]
-            if j < 0:
-                continue
-            s = floats[i]
-            rx, ry = boxes[j, 0] - ego_x, boxes[j, 1] - ego_y
-            gap_x = s[X] - boxes[j, 0]
-            gap_y = s[Y] - boxes[j, 1]
-            left_x = gap_x - (out[0, 0] - ry * out[0, 2])
-            left_y = gap_y - (out[0, 1] + rx * out[0, 2])
-            # what stands still tells most: others speed up, brake and turn of themselves
-            moving = 1.0 + s[VX] * s[VX] + s[VY] * s[VY]
-            variance = moving * (0.5 * (s[XX] + s[YY]) + deviations[j] * deviations[j])
-            squared = (left_x * left_x + left_y * left_y) / variance
-            weight = (degrees + 2.0) / (degrees + squared) / variance
-            a[0, 0] += weight
-            a[1, 1] += weight
-            a[0, 2] -= weight * ry
-            a[1, 2] += weight * rx
-            a[2, 2] += weight * (rx * rx + ry * ry)
-            b[0] += weight * gap_x
-            b[1] += weight * gap_y
-            b[2] += weight * (rx * gap_y - ry * gap_x)
-            # a box turned half round is the same box; one further off says nothing
-            off = _wrap(2.0 * (s[YAW] - boxes[j, 3])) / 2.0
-            variance = moving * (s[YAW_VAR] + parameters[integers[i, CLASS], _YAW_STD] ** 2)
-            squared = (off - out[0, 2]) ** 2 / variance
-            weight = (degrees + 1.0) / (degrees + squared) / variance
-            a[2, 2] += weight
-            b[2] += weight * off
-        # elimination of the shift: a[0, 1] is 0
-        pivot = a[2, 2] - a[0, 2] * a[0, 2] / a[0, 0] - a[1, 2] * a[1, 2] / a[1, 1]
-        turn = (b[2] - a[0, 2] * b[0] / a[0, 0] - a[1, 2] * b[1] / a[1, 1]) / pivot
-        out[0, 2] = turn
-        out[0, 0] = (b[0] - a[0, 2] * turn) / a[0, 0]
-        out[0, 1] = (b[1] - a[1, 2] * turn) / a[1, 1]
-        out[1, 2] = np.sqrt(1.0 / pivot)
-        out[1, 0] = np.sqrt(1.0 / a[0, 0] + (a[0, 2] / a[0, 0]) ** 2 / pivot)
-        out[1, 1] = np.sqrt(1.0 / a[1, 1] + (a[1, 2] / a[1, 1]) ** 2 / pivot)
-    return out
-
-
-@njit("void(float64[::1], float64, float64, float64)", cache=True, nogil=True)
-def _move(pose, x, y, turn):  # type: ignore[no-untyped-def]
-    cosine, sine = np.cos(turn), np.sin(turn)
-    for k in range(3):
-        first, second = pose[k], pose[3 + k]
-        pose[k] = cosine * first - sine * second
-        pose[3 + k] = sine * first + cosine * second
-    pose[9] += x
-    pose[10] += y
-
-
-@njit("void(float64[::1], float64[:, ::1], float64, float64)", cache=True, nogil=True)
-def predict_ego(pose, motion, dt_s, straightening):  # type: ignore[no-untyped-def]
-    """Moves the vehicle's pose (as in ``to_world``) on by the first row of its ``motion``.
-
-    The yaw rate decays at the rate of ``straightening`` (1/s).
-    """
-    heading = np.arctan2(pose[3], pose[0])
-    cosine, sine = np.cos(heading), np.sin(heading)
-    along, across = motion[0, 0] * dt_s, motion[0, 1] * dt_s
-    # vehicles straighten up: without this, objects that move alike would let the world spin
-    motion[0, 2] *= np.exp(-straightening * dt_s)
-    _move(pose, cosine * along - sine * across, sine * along + cosine * across, motion[0, 2] * dt_s)
-
-
-@njit(
-    "void(float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], float64, float64, "
-    "float64[::1], float64[::1], float64[:, ::1], float64[:, ::1])",
-    cache=True,
-    nogil=True,
-)
-def correct_ego(  # type: ignore[no-untyped-def]
-    floats, integers, count, boxes, deviations, column_of_row, dt_s, degrees, drift, pose, motion, parameters
-):
-    """Aligns the vehicle's pose with what its tracks expect and learns its motion from the correction, both in place.
-
-    Args:
-        floats: track state.
-        integers: track state.
-        count: live tracks.
-        boxes: (N, 7) detections, placed in the world with the predicted pose.
-        deviations: (N,) m standard deviation of each.
-        column_of_row: (count,) detection of each track or -1.
-        dt_s: since the last frame.
-        degrees: of freedom of the weights.
-        drift: (3,) standard deviations of acceleration along and across (m/s^2) and of yaw acceleration (rad/s^2).
-        pose: (12,) as in ``to_world``.
-        motion: (2, 3) speed along and across (m/s) and yaw rate (rad/s), and their standard deviations.
-        parameters: (classes, ``PARAMETERS``).
-    """
-    heading = np.arctan2(pose[3], pose[0])
-    cosine, sine = np.cos(heading), np.sin(heading)
-    along2 = (motion[1, 0] ** 2 + (drift[0] * dt_s) ** 2) * dt_s * dt_s
-    across2 = (motion[1, 1] ** 2 + (drift[1] * dt_s) ** 2) * dt_s * dt_s
-    prior = np.empty(3)
-    prior[0] = np.sqrt(cosine * cosine * along2 + sine * sine * across2)
-    prior[1] = np.sqrt(sine * sine * along2 + cosine * cosine * across2)
-    prior[2] = np.sqrt(motion[1, 2] ** 2 + (drift[2] * dt_s) ** 2) * dt_s
-    shift = _ego_shift(
-        floats, integers, count, boxes, deviations, column_of_row, pose[9], pose[10], degrees, prior, parameters
-    )
-    x, y, turn = shift[0, 0], shift[0, 1], shift[0, 2]
-    _move(pose, x, y, turn)
-    motion[0, 0] += (cosine * x + sine * y) / dt_s
-    # a vehicle hardly slides sideways: what looks like it decays
-    motion[0, 1] = 0.8 * (motion[0, 1] + (cosine * y - sine * x) / dt_s)
-    motion[0, 2] += turn / dt_s
-    x2, y2 = shift[1, 0] ** 2, shift[1, 1] ** 2
-    motion[1, 0] = np.sqrt(cosine * cosine * x2 + sine * sine * y2) / dt_s
-    motion[1, 1] = np.sqrt(sine * sine * x2 + cosine * cosine * y2) / dt_s
-    motion[1, 2] = shift[1, 2] / dt_s
+    out = np.empty((count, 7))
+    found = 0
+    for i in range(count):
+        j = column_of_row[i]
+        if j < 0:
+            continue
+        s = floats[i]
+        row = out[found]
+        row[0], row[1] = boxes[j, 0], boxes[j, 1]
+        row[2], row[3] = s[X] - boxes[j, 0], s[Y] - boxes[j, 1]
+        # what stands still tells most: others speed up, brake and turn of themselves
+        moving = 1.0 + s[VX] * s[VX] + s[VY] * s[VY]
+        row[4] = moving * (0.5 * (s[XX] + s[YY]) + deviations[j] * deviations[j])
+        row[5] = _wrap(2.0 * (s[YAW] - boxes[j, 3])) / 2.0
+        row[6] = moving * (s[YAW_VAR] + parameters[integers[i, CLASS], _YAW_STD] ** 2)
+        found += 1
+    return out[:found]
 
 
 @njit(

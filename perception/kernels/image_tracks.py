@@ -6,7 +6,8 @@ y, width and height each have a Kalman filter of constant velocity of their own 
 (pp, pv, vv): SORT's filter without its cross terms, which are 0. Noise is in units of the box's height, as in DeepSORT
 (Wojke et al., ICIP 2017). ``parameters`` has one row for each class, its columns in the order of ``PARAMETERS``.
 
-``advance`` is the inner half of ``perception.tracking.image_tracker``, which describes the algorithm.
+``advance`` is the inner half of ``perception.tracking.image_tracker``, which describes the algorithm. The file is long
+because a frame is one compiled call, and what it calls must be in the same file.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.geometry import SE3
-from perception.kernels import assignment, box_tracks
+from perception.kernels import assignment, box_ego_motion, box_tracks
 from perception.tracking.settings import BoxTrackerSettings
 
 __all__ = ["BoxTracker", "BoxTracks"]
@@ -124,7 +124,7 @@ class BoxTracker:
         boxes, scores, classes, kept = self._checked(boxes_ego, scores, class_rows)
         dt_s, moved = self._advance_clock(timestamp_ns)
         log_odds, deviations = box_tracks.calibrate(boxes, scores, classes, self._parameters)
-        box_tracks.predict_ego(self._pose, self._motion, dt_s, self.settings.ego.straightening)
+        box_ego_motion.predict_ego(self._pose, self._motion, dt_s, self.settings.ego.straightening)
         box_tracks.predict(self._floats, self._integers, self._count, dt_s, self._parameters)
         if world_SE3_ego is not None:
             self._pose = np.concatenate([world_SE3_ego.rotation.ravel(), world_SE3_ego.translation])
@@ -132,10 +132,12 @@ class BoxTracker:
         estimates_ego = world_SE3_ego is None and dt_s > 0.0
         pairs = self._associate(boxes_world, classes, deviations, near=not estimates_ego)
         if estimates_ego:
-            box_tracks.correct_ego(
-                self._floats, self._integers, self._count, boxes_world, deviations, pairs, dt_s,
-                self.settings.ego.tail_degrees, self._drift_std, self._pose, self._motion, self._parameters,
-            )  # fmt: skip
+            residuals = box_tracks.residuals(
+                self._floats, self._integers, self._count, boxes_world, deviations, pairs, self._parameters
+            )
+            box_ego_motion.correct_ego(
+                residuals, dt_s, self.settings.ego.tail_degrees, self._drift_std, self._pose, self._motion
+            )
             boxes_world = box_tracks.to_world(boxes, self._pose)
             pairs = self._associate(boxes_world, classes, deviations, near=True)
         unpaired = classes.copy()
