@@ -23,6 +23,7 @@ from pathlib import Path
 from perception.config import config_folder
 from perception.files import write_text_atomic
 from perception.tracking.settings import BoxTrackerSettings, load_box_settings
+from tuning import box_bench, image_bench
 from tuning.box_bench import BoxBench
 from tuning.image_bench import ImageBench
 from tuning.search import Bench, Point, Validation, cross_validate, evolve
@@ -113,7 +114,13 @@ def main() -> None:
     parser.add_argument("--image", action="store_true", help="the image tracker instead of the 3D tracker")
     parser.add_argument("--classes", default="car,pedestrian,cyclist", help="to search, with commas between")
     parser.add_argument("--start", help="settings to start from: a shipped name or a file; as shipped if not given")
-    parser.add_argument("--generations", type=int, default=18, help="of the search, at most")
+    parser.add_argument(
+        "--knobs",
+        default="",
+        help="settings to search, with commas between, or all; if not given, all of the image tracker, and of the 3D "
+        "tracker how tracks are scored and shown",
+    )
+    parser.add_argument("--generations", type=int, default=12, help="of the search, at most")
     parser.add_argument("--folds", type=int, default=5, help="parts of the cross-validation by sequence, 2 or more")
     parser.add_argument("--out", type=Path, required=True, help="configuration to write")
     arguments = parser.parse_args()
@@ -123,21 +130,27 @@ def main() -> None:
         parser.error(f"--classes {unknown[0]}: expected names from car, pedestrian, cyclist")
     if arguments.folds < 2 or arguments.generations < 1:
         parser.error("--folds must be 2 or more and --generations 1 or more")
+    known = tuple(knob.name for knob in (image_bench if arguments.image else box_bench).KNOBS)
+    usual = known if arguments.image else box_bench.SHOWN
+    knobs = known if arguments.knobs == "all" else tuple(arguments.knobs.split(",")) if arguments.knobs else usual
+    for name in sorted(set(knobs) - set(known)):
+        parser.error(f"--knobs {name}: expected all or names from {', '.join(known)}")
     start = arguments.start or ("pointrcnn_image" if arguments.image else "pointrcnn")
     command = (
         f"tools/tune_tracker.py {'--image ' if arguments.image else ''}--classes {arguments.classes} --start {start} "
-        f"--generations {arguments.generations} --folds {arguments.folds}"
+        f"{'--knobs ' + arguments.knobs + ' ' if arguments.knobs else ''}--generations {arguments.generations} "
+        f"--folds {arguments.folds}"
     )
     places = arguments.detections, arguments.format, arguments.labels
     if arguments.image:
-        image_bench = ImageBench(*places, start, class_names)
-        points, validated = searched(image_bench, arguments.folds, arguments.generations)
-        rows = image_bench.run(points, image_bench.names)
-        in_sample = [f"{kind}: {image_bench.outcome(rows, kind)}" for kind in class_names]
+        bench2d = ImageBench(*places, start, class_names, knobs)
+        points, validated = searched(bench2d, arguments.folds, arguments.generations)
+        rows = bench2d.run(points, bench2d.names)
+        in_sample = [f"{kind}: {bench2d.outcome(rows, kind)}" for kind in class_names]
         what = f"The image tracker on the boxes of {arguments.format} detections. Found by"
-        body = as_image_toml(start, image_bench.per_class(points))
+        body = as_image_toml(start, bench2d.per_class(points))
     else:
-        bench = BoxBench(*places, load_box_settings(start), class_names)
+        bench = BoxBench(*places, load_box_settings(start), class_names, knobs)
         points, validated = searched(bench, arguments.folds, arguments.generations)
         settings, in_sample = tuned_boxes(bench, points)
         what, body = f"The 3D tracker on {arguments.format} detections. Found by", as_toml(settings)

@@ -17,7 +17,7 @@ from perception.tracking.image_tracker import ImageTracker, ImageTrackerSettings
 from tuning.scoring import Labels
 from tuning.search import Knob, Point
 
-__all__ = ["ImageBench", "ImageOutcome"]
+__all__ = ["KNOBS", "ImageBench", "ImageOutcome"]
 
 KNOBS: tuple[Knob, ...] = (
     Knob("high_score", 0.02, factor=False, high=1.0), Knob("low_score", 0.05, factor=False, high=1.0),
@@ -49,9 +49,17 @@ class ImageOutcome:
 class ImageBench:
     """Detections and labels of every sequence, ready to be tracked again and again in the image."""
 
-    def __init__(self, detections: Path, layout: str, labels: Path, start: str, class_names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        detections: Path,
+        layout: str,
+        labels: Path,
+        start: str,
+        class_names: tuple[str, ...],
+        knob_names: Sequence[str],
+    ) -> None:
         self.class_names = class_names
-        self.knobs: tuple[Knob, ...] = KNOBS
+        self.knobs: tuple[Knob, ...] = tuple(knob for knob in KNOBS if knob.name in knob_names)
         tracker = make_tracker(load_config(Path(start)).tracking, has_motion=False)
         if not isinstance(tracker, ImageTracker):
             raise SystemExit(f"{start}: its tracker is none of boxes in the image")
@@ -67,7 +75,7 @@ class ImageBench:
             own = self.start.of_class(class_name)
             moved = {
                 knob.name: knob.moved(float(getattr(own, knob.name)), float(amount))
-                for knob, amount in zip(KNOBS, point, strict=True)
+                for knob, amount in zip(self.knobs, point, strict=True)
                 if amount
             }
             if "low_score" in moved:
