@@ -77,6 +77,8 @@ class ImageTracker:
         self._timestamp_ns: int | None = None
         if self._camera_motion is not None:
             self._camera_motion.reset()
+        if self._appearance is not None:
+            self._appearance.reset()
 
     def update(self, frame: Frame, detections: Detections, boxes3d: Boxes3D, world_SE3_ego: SE3) -> Tracks:
         """Tracks after this frame, boxes in its pixels; ``boxes3d`` is not used.
