@@ -179,6 +179,18 @@ def test_histograms_tell_colours_apart_and_forgive_brightness() -> None:
     assert alike[0, 1] > 0.9 > 0.4 > alike[0, 2]
 
 
+def test_the_weight_of_looks_is_nothing_where_none_are_told() -> None:
+    rng = np.random.default_rng(0)
+    places = rng.uniform(0.0, 400.0, (40, 2))
+    trackers = [ImageTracker(ImageTrackerSettings(min_hits=1, appearance_weight=weight)) for weight in (0.0, 3.0)]
+    for t in range(30):
+        corners = (places + rng.normal(0.0, 12.0, places.shape))[rng.random(40) < 0.8]
+        boxes = np.concatenate([corners, corners + np.array([30.0, 60.0])], axis=1).astype(np.float32)
+        scores, classes = np.full(len(boxes), 0.9, np.float32), np.full(len(boxes), 7)
+        plain, weighing = (tracker.track_boxes(boxes, scores, classes, t * FRAME_NS) for tracker in trackers)
+        assert plain.track_ids.tolist() == weighing.track_ids.tolist()
+
+
 def test_what_all_have_in_common_is_taken_from_embeddings() -> None:
     """Three objects whose embeddings are alike but for a little; one alone stays itself."""
     rng = np.random.default_rng(0)

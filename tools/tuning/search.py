@@ -28,8 +28,8 @@ SEED = 1
 SPREAD = 0.4
 # worth that a setting one unit from its start must gain to be chosen
 PULL = 0.04
-# left-out worth that settings must gain over the start to replace it
-MARGIN = 0.1
+# left-out worth that settings must gain over the start to replace it: a threshold one step off changes as much
+MARGIN = 0.5
 # generations between two looks at what was left out
 STRIDE = 3
 
