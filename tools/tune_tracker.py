@@ -147,7 +147,10 @@ def main() -> None:
         points, validated = searched(bench2d, arguments.folds, arguments.generations)
         rows = bench2d.run(points, bench2d.names)
         in_sample = [f"{kind}: {bench2d.outcome(rows, kind)}" for kind in class_names]
-        what = f"The image tracker on the boxes of {arguments.format} detections. Found by"
+        what = (
+            f"The image tracker on the boxes of {arguments.format} detections, for perceive track --image --config "
+            f"{arguments.out.stem}. Found by"
+        )
         body = as_image_toml(start, bench2d.per_class(points))
     else:
         bench = BoxBench(*places, load_box_settings(start), class_names, knobs)
