@@ -95,7 +95,11 @@ def as_image_toml(start: str, per_class: tuple[str, ...]) -> str:
 
 def head(what: str, command: str, left_out: list[str], in_sample: list[str]) -> str:
     """The comment above a configuration."""
-    paragraphs = [what, f"  {command}", "On the sequences that were left out:"]
+    left = (
+        "On the sequences that were left out of the search and of the choice of thresholds; the start may have known "
+        "them:"
+    )
+    paragraphs = [what, f"  {command}", left]
     paragraphs += [f"  {line}" for line in left_out]
     paragraphs += ["On all sequences, which is optimistic:", *(f"  {line}" for line in in_sample)]
     lines: list[str] = []
