@@ -35,8 +35,8 @@ KNOBS: tuple[Knob, ...] = (
     Knob("show_length", 0.02, low=0.97, high=1.03), Knob("show_width", 0.02, low=0.94, high=1.06),
     Knob("width_share", 0.04, high=1.0),
 )  # fmt: skip
-# what is searched unless told otherwise: how tracks are scored and shown. All 21 together did worse on what was left
-# out than the start, in three classes of three
+# what is searched unless told otherwise: how tracks are scored and shown. All 21 together did worse than the start on
+# what was left out, but for the sizes of pedestrians
 SHOWN = ("length_bonus", "bonus_doublings", "coast_penalty", "show_length", "show_width", "width_share")
 # track scores tried for HOTA, about the start's threshold
 STEPS = (-1.0, 0.0, 1.0)
