@@ -6,7 +6,8 @@ of ``floats`` (capacity, ``FLOATS``) f64 and of ``integers`` (capacity, ``INTEGE
 ground and yaw have one each, and the sizes are means that settle as observations come in.
 
 Each class has a row of ``parameters``; the columns are named below with their units. These functions are the inner half
-of ``perception.tracking.box_tracker``, which checks what goes in.
+of ``perception.tracking.box_tracker``, which checks what goes in. They are one file although it is long: all of them
+read that one row, and kernel files may not import one another.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from numba import njit
 
 __all__ = [
     "AGE", "CLASS", "DETECTION", "EVIDENCE", "FLOATS", "HITS", "ID", "INTEGERS", "LOG_ODDS", "LOG_ODDS_SUM", "MISSED",
-    "MISS_EVIDENCE", "PARAMETERS", "VX", "VY", "X", "Y", "boxes_of", "calibrate", "correct_ego", "image_boxes",
-    "mark_pairs", "pair_costs", "predict", "predict_ego", "shown", "to_world", "update",
+    "PARAMETERS", "SHOW_LENGTH", "SHOW_WIDTH", "VX", "VY", "X", "Y", "boxes_of", "calibrate",
+    "correct_from_camera", "image_boxes", "mark_pairs", "pair_costs", "predict", "residuals", "shown", "to_world",
+    "update",
 ]  # fmt: skip
 
 # columns of floats: mean and covariance in the plane, height, yaw, sizes and their variance, then what is believed
@@ -33,11 +35,15 @@ INTEGERS = 6
 (
     _POSITION_STD, _POSITION_STD_PER_M, _TRUST, _ACCELERATION_STD, _BIRTH_SPEED_STD, _NEWCOMER_LOG_DENSITY,
     _TAIL_DEGREES, _OVERLAP, _REACH, _YAW_STD, _YAW_RATE_STD, _SIZE_STD, _HEIGHT_STD, _CLIMB_STD, _SCORE_SCALE,
-    _SCORE_PER_M2, _SCORE_OFFSET, MISS_EVIDENCE, _MAX_EVIDENCE, _DEATH_EVIDENCE, _MAX_COAST, _SHOW_EVIDENCE,
+    _SCORE_PER_M2, _SCORE_OFFSET, _MISS_EVIDENCE, _MAX_EVIDENCE, _DEATH_EVIDENCE, _MAX_COAST, _SHOW_EVIDENCE,
     _SHOW_COAST, _SHOW_VISIBLE, _LENGTH_BONUS, _WIDTH_SHARE, _COAST_PENALTY, _MIN_GIOU, _SHOW_OVERLAP, _SHOW_MEASURED,
-    _FILL,
-) = range(31)  # fmt: skip
-PARAMETERS = 31
+    _FILL, _BONUS_DOUBLINGS, SHOW_LENGTH, SHOW_WIDTH,
+) = range(34)  # fmt: skip
+PARAMETERS = 34
+# what a box of the camera alone tells: standard deviations of its middle, in widths, and of the logarithm of its height
+_BEARING_STD, _TALL_STD = 0.08, 0.12
+# a side of a box as near to the image's border as this is cut off there
+_BORDER_PX = 2.0
 
 
 @njit("float64(float64)", cache=True, nogil=True)
@@ -211,139 +217,35 @@ def mark_pairs(integers, count, column_of_row, classes):  # type: ignore[no-unty
 
 
 @njit(
-    "float64[:, ::1](float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], float64, "
-    "float64, float64, float64[::1], float64[:, ::1])",
+    "float64[:, ::1](float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], "
+    "float64[:, ::1])",
     cache=True,
     nogil=True,
 )
-def _ego_shift(  # type: ignore[no-untyped-def]
-    floats, integers, count, boxes, deviations, column_of_row, ego_x, ego_y, degrees, prior, parameters
-):
-    """(2, 3): shift and turn of the vehicle that its prediction missed (m, m, rad), and their standard deviations.
+def residuals(floats, integers, count, boxes, deviations, column_of_row, parameters):  # type: ignore[no-untyped-def]
+    """(K, 7) how far the K paired detections lie from where their tracks expect them, as the vehicle's motion needs it.
 
-    Robust least squares over the residuals in place and yaw of paired tracks: every pair pulls with the inverse of its
-    variance, less the further off it is (Student-t weights) and the faster it moves, against a ``prior`` (3,) of zero
-    mean. It turns about the vehicle itself.
+    Columns: place of the detection x, y (m, world), from there to the track x, y (m), variance of those, turn from the
+    detection to the track (rad; a box turned half round is the same box), variance of that. Arguments as in ``update``,
+    ``column_of_row`` (count,) being the detection of each track or -1.
     """
-    out = np.zeros((2, 3))
-    for _ in range(3):
-        a = np.zeros((3, 3))
-        b = np.zeros(3)
-        for k in range(3):
-            a[k, k] = 1.0 / (prior[k] * prior[k])
-        for i in range(count):
-            j = column_of_row[i]
-            if j < 0:
-                continue
-            s = floats[i]
-            rx, ry = boxes[j, 0] - ego_x, boxes[j, 1] - ego_y
-            gap_x = s[X] - boxes[j, 0]
-            gap_y = s[Y] - boxes[j, 1]
-            left_x = gap_x - (out[0, 0] - ry * out[0, 2])
-            left_y = gap_y - (out[0, 1] + rx * out[0, 2])
-            # what stands still tells most: others speed up, brake and turn of themselves
-            moving = 1.0 + s[VX] * s[VX] + s[VY] * s[VY]
-            variance = moving * (0.5 * (s[XX] + s[YY]) + deviations[j] * deviations[j])
-            squared = (left_x * left_x + left_y * left_y) / variance
-            weight = (degrees + 2.0) / (degrees + squared) / variance
-            a[0, 0] += weight
-            a[1, 1] += weight
-            a[0, 2] -= weight * ry
-            a[1, 2] += weight * rx
-            a[2, 2] += weight * (rx * rx + ry * ry)
-            b[0] += weight * gap_x
-            b[1] += weight * gap_y
-            b[2] += weight * (rx * gap_y - ry * gap_x)
-            # a box turned half round is the same box; one further off says nothing
-            off = _wrap(2.0 * (s[YAW] - boxes[j, 3])) / 2.0
-            variance = moving * (s[YAW_VAR] + parameters[integers[i, CLASS], _YAW_STD] ** 2)
-            squared = (off - out[0, 2]) ** 2 / variance
-            weight = (degrees + 1.0) / (degrees + squared) / variance
-            a[2, 2] += weight
-            b[2] += weight * off
-        # elimination of the shift: a[0, 1] is 0
-        pivot = a[2, 2] - a[0, 2] * a[0, 2] / a[0, 0] - a[1, 2] * a[1, 2] / a[1, 1]
-        turn = (b[2] - a[0, 2] * b[0] / a[0, 0] - a[1, 2] * b[1] / a[1, 1]) / pivot
-        out[0, 2] = turn
-        out[0, 0] = (b[0] - a[0, 2] * turn) / a[0, 0]
-        out[0, 1] = (b[1] - a[1, 2] * turn) / a[1, 1]
-        out[1, 2] = np.sqrt(1.0 / pivot)
-        out[1, 0] = np.sqrt(1.0 / a[0, 0] + (a[0, 2] / a[0, 0]) ** 2 / pivot)
-        out[1, 1] = np.sqrt(1.0 / a[1, 1] + (a[1, 2] / a[1, 1]) ** 2 / pivot)
-    return out
-
-
-@njit("void(float64[::1], float64, float64, float64)", cache=True, nogil=True)
-def _move(pose, x, y, turn):  # type: ignore[no-untyped-def]
-    cosine, sine = np.cos(turn), np.sin(turn)
-    for k in range(3):
-        first, second = pose[k], pose[3 + k]
-        pose[k] = cosine * first - sine * second
-        pose[3 + k] = sine * first + cosine * second
-    pose[9] += x
-    pose[10] += y
-
-
-@njit("void(float64[::1], float64[:, ::1], float64, float64)", cache=True, nogil=True)
-def predict_ego(pose, motion, dt_s, straightening):  # type: ignore[no-untyped-def]
-    """Moves the vehicle's pose (as in ``to_world``) on by the first row of its ``motion``.
-
-    The yaw rate decays at the rate of ``straightening`` (1/s).
-    """
-    heading = np.arctan2(pose[3], pose[0])
-    cosine, sine = np.cos(heading), np.sin(heading)
-    along, across = motion[0, 0] * dt_s, motion[0, 1] * dt_s
-    # vehicles straighten up: without this, objects that move alike would let the world spin
-    motion[0, 2] *= np.exp(-straightening * dt_s)
-    _move(pose, cosine * along - sine * across, sine * along + cosine * across, motion[0, 2] * dt_s)
-
-
-@njit(
-    "void(float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[::1], int64[::1], float64, float64, "
-    "float64[::1], float64[::1], float64[:, ::1], float64[:, ::1])",
-    cache=True,
-    nogil=True,
-)
-def correct_ego(  # type: ignore[no-untyped-def]
-    floats, integers, count, boxes, deviations, column_of_row, dt_s, degrees, drift, pose, motion, parameters
-):
-    """Aligns the vehicle's pose with what its tracks expect and learns its motion from the correction, both in place.
-
-    Args:
-        floats: track state.
-        integers: track state.
-        count: live tracks.
-        boxes: (N, 7) detections, placed in the world with the predicted pose.
-        deviations: (N,) m standard deviation of each.
-        column_of_row: (count,) detection of each track or -1.
-        dt_s: since the last frame.
-        degrees: of freedom of the weights.
-        drift: (3,) standard deviations of acceleration along and across (m/s^2) and of yaw acceleration (rad/s^2).
-        pose: (12,) as in ``to_world``.
-        motion: (2, 3) speed along and across (m/s) and yaw rate (rad/s), and their standard deviations.
-        parameters: (classes, ``PARAMETERS``).
-    """
-    heading = np.arctan2(pose[3], pose[0])
-    cosine, sine = np.cos(heading), np.sin(heading)
-    along2 = (motion[1, 0] ** 2 + (drift[0] * dt_s) ** 2) * dt_s * dt_s
-    across2 = (motion[1, 1] ** 2 + (drift[1] * dt_s) ** 2) * dt_s * dt_s
-    prior = np.empty(3)
-    prior[0] = np.sqrt(cosine * cosine * along2 + sine * sine * across2)
-    prior[1] = np.sqrt(sine * sine * along2 + cosine * cosine * across2)
-    prior[2] = np.sqrt(motion[1, 2] ** 2 + (drift[2] * dt_s) ** 2) * dt_s
-    shift = _ego_shift(
-        floats, integers, count, boxes, deviations, column_of_row, pose[9], pose[10], degrees, prior, parameters
-    )
-    x, y, turn = shift[0, 0], shift[0, 1], shift[0, 2]
-    _move(pose, x, y, turn)
-    motion[0, 0] += (cosine * x + sine * y) / dt_s
-    # a vehicle hardly slides sideways: what looks like it decays
-    motion[0, 1] = 0.8 * (motion[0, 1] + (cosine * y - sine * x) / dt_s)
-    motion[0, 2] += turn / dt_s
-    x2, y2 = shift[1, 0] ** 2, shift[1, 1] ** 2
-    motion[1, 0] = np.sqrt(cosine * cosine * x2 + sine * sine * y2) / dt_s
-    motion[1, 1] = np.sqrt(sine * sine * x2 + cosine * cosine * y2) / dt_s
-    motion[1, 2] = shift[1, 2] / dt_s
+    out = np.empty((count, 7))
+    found = 0
+    for i in range(count):
+        j = column_of_row[i]
+        if j < 0:
+            continue
+        s = floats[i]
+        row = out[found]
+        row[0], row[1] = boxes[j, 0], boxes[j, 1]
+        row[2], row[3] = s[X] - boxes[j, 0], s[Y] - boxes[j, 1]
+        # what stands still tells most: others speed up, brake and turn of themselves
+        moving = 1.0 + s[VX] * s[VX] + s[VY] * s[VY]
+        row[4] = moving * (0.5 * (s[XX] + s[YY]) + deviations[j] * deviations[j])
+        row[5] = _wrap(2.0 * (s[YAW] - boxes[j, 3])) / 2.0
+        row[6] = moving * (s[YAW_VAR] + parameters[integers[i, CLASS], _YAW_STD] ** 2)
+        found += 1
+    return out[:found]
 
 
 @njit(
@@ -444,7 +346,7 @@ def update(  # type: ignore[no-untyped-def]
         else:
             if misses_count:
                 integers[i, MISSED] += 1
-                s[EVIDENCE] -= own[MISS_EVIDENCE]
+                s[EVIDENCE] -= own[_MISS_EVIDENCE]
             if s[EVIDENCE] < own[_DEATH_EVIDENCE] or integers[i, MISSED] > own[_MAX_COAST]:
                 continue
         if kept != i:
@@ -512,6 +414,7 @@ def boxes_of(floats, integers, count, boxes, pose, parameters):  # type: ignore[
 
     Errors of a detector change slowly, so the truth lies between a track's state and its last detection: places and
     sizes of tracks that were seen in this frame move by ``show_measured`` towards their row of ``boxes`` (N, 7).
+    Lengths and widths are scaled by ``show_length`` and ``show_width``.
     """
     out = np.empty((count, 7))
     turn = np.arctan2(pose[3], pose[0])
@@ -533,7 +436,8 @@ def boxes_of(floats, integers, count, boxes, pose, parameters):  # type: ignore[
         out[i, 1] = pose[1] * x + pose[4] * y + pose[7] * z
         out[i, 2] = pose[2] * x + pose[5] * y + pose[8] * z
         out[i, 3] = _wrap(s[YAW] - turn)
-        out[i, 4], out[i, 5], out[i, 6] = length, width, tall
+        own = parameters[integers[i, CLASS]]
+        out[i, 4], out[i, 5], out[i, 6] = own[SHOW_LENGTH] * length, own[SHOW_WIDTH] * width, tall
     return out
 
 
@@ -586,6 +490,90 @@ def image_boxes(boxes, integers, count, projection, width_px, height_px, paramet
     return out
 
 
+@njit("void(float64[::1], float64, float64, float64, float64)", cache=True, nogil=True)
+def _correct_along(s, to_x, to_y, off, variance):  # type: ignore[no-untyped-def]
+    """Corrects one track's plane by a number that changes by (``to_x``, ``to_y``) a metre and is ``off`` from it."""
+    row_x = s[XX] * to_x + s[XY] * to_y
+    row_y = s[XY] * to_x + s[YY] * to_y
+    row_vx = s[X_VX] * to_x + s[Y_VX] * to_y
+    row_vy = s[X_VY] * to_x + s[Y_VY] * to_y
+    spread = row_x * to_x + row_y * to_y + variance
+    s[X] += row_x * off / spread
+    s[Y] += row_y * off / spread
+    s[VX] += row_vx * off / spread
+    s[VY] += row_vy * off / spread
+    s[XX] -= row_x * row_x / spread
+    s[XY] -= row_x * row_y / spread
+    s[YY] -= row_y * row_y / spread
+    s[X_VX] -= row_x * row_vx / spread
+    s[X_VY] -= row_x * row_vy / spread
+    s[Y_VX] -= row_y * row_vx / spread
+    s[Y_VY] -= row_y * row_vy / spread
+    s[VX_VX] -= row_vx * row_vx / spread
+    s[VX_VY] -= row_vx * row_vy / spread
+    s[VY_VY] -= row_vy * row_vy / spread
+
+
+@njit(
+    "void(float64[:, ::1], int64[:, ::1], int64[::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[::1], "
+    "float64[::1], float64, float64, float64[:, ::1])",
+    cache=True,
+    nogil=True,
+)
+def correct_from_camera(  # type: ignore[no-untyped-def]
+    floats, integers, rows, expected, found, scores, pose, projection, width_px, height_px, parameters
+):
+    """Corrects tracks by boxes that a camera alone saw: surely across the line of sight, weakly along it.
+
+    The middle of a box tells the bearing, its height against the expected one how much nearer or further the object is.
+    Sides on the image's border tell nothing.
+
+    Args:
+        floats: track state.
+        integers: track state.
+        rows: (K,) tracks that were missed in this frame.
+        expected: (K, 4) px corners of their projections.
+        found: (K, 4) px corners of the boxes that they were paired with.
+        scores: (K,) of those, in the unit that the settings calibrate.
+        pose: (12,) of the vehicle, as in ``to_world``.
+        projection: (12,) as in ``image_boxes``.
+        width_px: of the image; likewise ``height_px``.
+        height_px: of the image.
+        parameters: (classes, ``PARAMETERS``).
+    """
+    for k in range(rows.size):
+        i = rows[k]
+        s = floats[i]
+        own = parameters[integers[i, CLASS]]
+        # the rows of the projection from the world's plane to pixels
+        u_x = projection[0] * pose[0] + projection[1] * pose[1] + projection[2] * pose[2]
+        u_y = projection[0] * pose[3] + projection[1] * pose[4] + projection[2] * pose[5]
+        w_x = projection[8] * pose[0] + projection[9] * pose[1] + projection[10] * pose[2]
+        w_y = projection[8] * pose[3] + projection[9] * pose[4] + projection[10] * pose[5]
+        dx, dy, dz = s[X] - pose[9], s[Y] - pose[10], s[Z] - pose[11]
+        w_z = projection[8] * pose[6] + projection[9] * pose[7] + projection[10] * pose[8]
+        depth = w_x * dx + w_y * dy + w_z * dz + projection[11]
+        if depth > 1.0:
+            middle = 0.5 * (expected[k, 0] + expected[k, 2])
+            wide, tall = found[k, 2] - found[k, 0], found[k, 3] - found[k, 1]
+            if found[k, 0] > _BORDER_PX and found[k, 2] < width_px - _BORDER_PX:
+                to_x, to_y = (u_x - middle * w_x) / depth, (u_y - middle * w_y) / depth
+                off = 0.5 * (found[k, 0] + found[k, 2]) - middle
+                _correct_along(s, to_x, to_y, off, (_BEARING_STD * wide) ** 2 + 1.0)
+            high = expected[k, 3] - expected[k, 1]
+            if found[k, 1] > _BORDER_PX and found[k, 3] < height_px - _BORDER_PX and tall > 1.0 and high > 1.0:
+                _correct_along(s, -w_x / depth, -w_y / depth, np.log(tall / high), _TALL_STD * _TALL_STD)
+        range2 = (s[X] - pose[9]) ** 2 + (s[Y] - pose[10]) ** 2
+        log_odds = own[_SCORE_SCALE] * scores[k] + own[_SCORE_PER_M2] * range2 + own[_SCORE_OFFSET]
+        # what the miss took away, and what the camera adds
+        gained = (own[_MISS_EVIDENCE] if integers[i, MISSED] > 0 else 0.0) + np.log1p(np.exp(min(log_odds, 20.0)))
+        s[EVIDENCE] = min(s[EVIDENCE] + gained, own[_MAX_EVIDENCE])
+        s[LOG_ODDS_SUM] += log_odds
+        s[LOG_ODDS] = log_odds
+        integers[i, HITS] += 1
+        integers[i, MISSED] = 0
+
+
 @njit(
     "Tuple((int64[::1], float64[::1]))(float64[:, ::1], int64[:, ::1], int64, float64[:, ::1], float64[:, ::1])",
     cache=True,
@@ -594,10 +582,10 @@ def image_boxes(boxes, integers, count, projection, width_px, height_px, paramet
 def shown(floats, integers, count, in_image, parameters):  # type: ignore[no-untyped-def]
     """Rows to show, and the score of each: seen in this frame, or lately and with enough evidence to bridge a gap.
 
-    The score is the mean log-odds of the track's detections plus a bonus for each doubling of their number, since long
-    tracks are rarely false, less a penalty for each frame since the last detection. An unseen track on the place of a
-    seen one stays out of sight, as two things cannot share it. ``in_image`` (count, 5) comes from ``image_boxes``; it
-    has no rows when there is no camera.
+    The score is the mean log-odds of the track's detections plus a bonus for each doubling of their number, up to
+    ``bonus_doublings``, since long tracks are rarely false, less a penalty for each frame since the last detection. An
+    unseen track on the place of a seen one stays out of sight, as two things cannot share it. ``in_image`` (count, 5)
+    comes from ``image_boxes``; it has no rows when there is no camera.
     """
     rows = np.empty(count, np.int64)
     scores = np.empty(count)
@@ -634,7 +622,7 @@ def shown(floats, integers, count, in_image, parameters):  # type: ignore[no-unt
                 continue
         rows[found] = i
         mean = floats[i, LOG_ODDS_SUM] / integers[i, HITS]
-        scores[found] = mean + own[_LENGTH_BONUS] * np.log2(float(integers[i, HITS]))
+        scores[found] = mean + own[_LENGTH_BONUS] * min(np.log2(float(integers[i, HITS])), own[_BONUS_DOUBLINGS])
         scores[found] -= own[_COAST_PENALTY] * integers[i, MISSED]
         found += 1
     return rows[:found], scores[:found]

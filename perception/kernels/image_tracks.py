@@ -6,7 +6,8 @@ y, width and height each have a Kalman filter of constant velocity of their own 
 (pp, pv, vv): SORT's filter without its cross terms, which are 0. Noise is in units of the box's height, as in DeepSORT
 (Wojke et al., ICIP 2017). ``parameters`` has one row for each class, its columns in the order of ``PARAMETERS``.
 
-``advance`` is the inner half of ``perception.tracking.image_tracker``, which describes the algorithm.
+``advance`` is the inner half of ``perception.tracking.image_tracker``, which describes the algorithm. The file is long
+because a frame is one compiled call, and what it calls must be in the same file.
 """
 
 from __future__ import annotations
@@ -309,7 +310,8 @@ def _pair(  # type: ignore[no-untyped-def]
         state, own = floats[i], parameters[integers[i, CLASS]]
         # as dear as the worst pair that overlap alone allows: a bad pair is not worth the breaking of a good one
         least = own[MIN_IOU] if stage == CONFIDENT else own[WEAK_IOU] if stage == WEAK else own[RECOVER_IOU]
-        alone[r] = 1.0 - least + 0.5 * own[DIRECTION] + own[APPEARANCE] + OTHER_CLASS_COST if stage < LOST else 3.0
+        looked = own[APPEARANCE] if embeddings.shape[0] > 0 else 0.0
+        alone[r] = 1.0 - least + 0.5 * own[DIRECTION] + looked + OTHER_CLASS_COST if stage < LOST else 3.0
         # most pairs of a crowd are far apart; a box last seen or lost may be anywhere
         grow = 0.5 + own[BUFFER] if stage < LAST_SEEN else np.inf
         group, middle, own_width = own[GROUP], state[0], state[2]

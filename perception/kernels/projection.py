@@ -67,6 +67,8 @@ def _depth_image(points, image_P_points, min_depth_m, depth_m, rows):  # type: i
     rows[:] = -1
     for i in range(points.shape[0]):
         x, y, z = float(points[i, 0]), float(points[i, 1]), float(points[i, 2])
+        if not np.isfinite(x + y + z):
+            continue
         depth = p[2, 0] * x + p[2, 1] * y + p[2, 2] * z + p[2, 3]
         # also true for NaN
         if not depth >= min_depth_m:

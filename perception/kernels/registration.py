@@ -26,7 +26,9 @@ def _key(ix, iy, iz):  # type: ignore[no-untyped-def]
 def _find(keys, key):  # type: ignore[no-untyped-def]
     """Slot of ``key``, or of the empty place where it belongs; the table is never full."""
     mask = keys.shape[0] - 1
-    slot = ((key ^ (key >> 29)) * 0x9E3779B97F4A7C1 >> 20) & mask
+    # one step of MurmurHash3's finaliser: its factor as a signed number keeps the product inside 64 bits
+    mixed = ((key ^ (key >> 29)) & 0xFFFFFFFF) * -0x7A143595 & 0xFFFFFFFF
+    slot = (mixed ^ (mixed >> 15)) & mask
     while keys[slot] != -1 and keys[slot] != key:
         slot = (slot + 1) & mask
     return slot

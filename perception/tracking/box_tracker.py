@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perception.geometry import SE3
-from perception.kernels import assignment, box_tracks
+from perception.kernels import assignment, box_ego_motion, box_tracks
 from perception.tracking.settings import BoxTrackerSettings
 
 __all__ = ["BoxTracker", "BoxTracks"]
@@ -60,6 +60,10 @@ class BoxTracks:
         return len(self.track_ids)
 
 
+# boxes in the world, projection, image size, kept rows, tracks
+_Shown = tuple[Float64Array, Float64Array | None, tuple[float, float], Int64Array | None, BoxTracks]
+
+
 class BoxTracker:
     """Follows upright 3D boxes of several classes at once."""
 
@@ -79,6 +83,8 @@ class BoxTracker:
         self._count = 0
         self._next_id = 1
         self._kept: Int64Array | None = None
+        # what the last step showed, and from what
+        self._last: _Shown | None = None
         self._timestamp_ns: int | None = None
         self._pose = np.array([1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0, 0, 0, 0])
         # speed along and across the vehicle (m/s) and yaw rate (rad/s), with their standard deviations
@@ -118,7 +124,7 @@ class BoxTracker:
         boxes, scores, classes, kept = self._checked(boxes_ego, scores, class_rows)
         dt_s, moved = self._advance_clock(timestamp_ns)
         log_odds, deviations = box_tracks.calibrate(boxes, scores, classes, self._parameters)
-        box_tracks.predict_ego(self._pose, self._motion, dt_s, self.settings.ego.straightening)
+        box_ego_motion.predict_ego(self._pose, self._motion, dt_s, self.settings.ego.straightening)
         box_tracks.predict(self._floats, self._integers, self._count, dt_s, self._parameters)
         if world_SE3_ego is not None:
             self._pose = np.concatenate([world_SE3_ego.rotation.ravel(), world_SE3_ego.translation])
@@ -126,10 +132,12 @@ class BoxTracker:
         estimates_ego = world_SE3_ego is None and dt_s > 0.0
         pairs = self._associate(boxes_world, classes, deviations, near=not estimates_ego)
         if estimates_ego:
-            box_tracks.correct_ego(
-                self._floats, self._integers, self._count, boxes_world, deviations, pairs, dt_s,
-                self.settings.ego.tail_degrees, self._drift_std, self._pose, self._motion, self._parameters,
-            )  # fmt: skip
+            residuals = box_tracks.residuals(
+                self._floats, self._integers, self._count, boxes_world, deviations, pairs, self._parameters
+            )
+            box_ego_motion.correct_ego(
+                residuals, dt_s, self.settings.ego.tail_degrees, self._drift_std, self._pose, self._motion
+            )
             boxes_world = box_tracks.to_world(boxes, self._pose)
             pairs = self._associate(boxes_world, classes, deviations, near=True)
         unpaired = classes.copy()
@@ -141,7 +149,9 @@ class BoxTracker:
         if self._count:
             self._next_id = max(self._next_id, int(self._integers[self._count - 1, box_tracks.ID]) + 1)
         self._kept = kept
-        return self._show(boxes_world, projection, image_size, kept)
+        tracks = self._show(boxes_world, projection, image_size, kept)
+        self._last = boxes_world, projection, image_size, kept, tracks
+        return tracks
 
     def pairs(self) -> Int64Array:
         """(K, 2) i64: id of each track that the last step's detections reached, and the detection's row."""
@@ -155,13 +165,35 @@ class BoxTracker:
         """Ids of every track that is kept, shown or not."""
         return self._integers[: self._count, box_tracks.ID].tolist()  # type: ignore[no-any-return]
 
-    def keep_alive(self, track_ids: Int64Array) -> None:
-        """Tells of tracks that were seen by other means in this frame: their miss does not count."""
-        live = self._integers[: self._count]
-        rows = np.flatnonzero(np.isin(live[:, box_tracks.ID], track_ids) & (live[:, box_tracks.MISSED] > 0))
-        self._integers[rows, box_tracks.MISSED] = 0
-        classes = self._integers[rows, box_tracks.CLASS]
-        self._floats[rows, box_tracks.EVIDENCE] += self._parameters[classes, box_tracks.MISS_EVIDENCE]
+    def correct_from_camera(self, track_ids: Int64Array, boxes_xyxy: Float64Array, scores: Float64Array) -> BoxTracks:
+        """Tells of tracks that a camera alone saw in the moment of the last step; returns what to show now.
+
+        Args:
+            track_ids: (K,) shown by the last step without a detection, each once.
+            boxes_xyxy: (K, 4) px, in the camera whose projection that step was given.
+            scores: (K,) finite, in the unit that the settings calibrate.
+
+        Raises:
+            ValueError: the last step had no camera, or showed no such track as coasting.
+        """
+        if self._last is None or self._last[1] is None:
+            raise ValueError("correct_from_camera must follow a step with a projection")
+        boxes_world, projection, image_size, kept, tracks = self._last
+        at = [np.flatnonzero((tracks.track_ids == i) & (tracks.detection_rows < 0)) for i in track_ids]
+        for track_id, found in zip(track_ids, at, strict=True):
+            if len(found) != 1:
+                raise ValueError(f"track_ids must be shown without a detection but {track_id} is not")
+        expected = tracks.boxes_xyxy[[int(found[0]) for found in at]].reshape(-1, 4)
+        rows = np.flatnonzero(np.isin(self._integers[: self._count, box_tracks.ID], track_ids))
+        # rows are in the order of ids, oldest first
+        order = np.argsort(track_ids)
+        box_tracks.correct_from_camera(
+            self._floats, self._integers, rows, np.ascontiguousarray(expected[order], np.float64),
+            np.ascontiguousarray(boxes_xyxy[order], np.float64), np.ascontiguousarray(scores[order], np.float64),
+            self._pose, np.ascontiguousarray(projection, np.float64).ravel(), image_size[0], image_size[1],
+            self._parameters,
+        )  # fmt: skip
+        return self._show(boxes_world, projection, image_size, kept)
 
     def _associate(
         self, boxes_world: Float64Array, classes: Int64Array, deviations: Float64Array, *, near: bool

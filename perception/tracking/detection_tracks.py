@@ -194,6 +194,7 @@ def _placed(
     for frame in np.unique(frames):
         rows = frames == frame
         boxes[rows] = box_tracks.to_world(boxes[rows], _flat(poses[frame].inverse()))
+    boxes[:, 4:6] *= parameters[classes][:, [box_tracks.SHOW_LENGTH, box_tracks.SHOW_WIDTH]]
     placed = box_tracks.image_boxes(
         boxes, integers, count, np.ascontiguousarray(projection).ravel(), image_size[0], image_size[1], parameters
     )

@@ -77,6 +77,8 @@ class ImageTracker:
         self._timestamp_ns: int | None = None
         if self._camera_motion is not None:
             self._camera_motion.reset()
+        if self._appearance is not None:
+            self._appearance.reset()
 
     def update(self, frame: Frame, detections: Detections, boxes3d: Boxes3D, world_SE3_ego: SE3) -> Tracks:
         """Tracks after this frame, boxes in its pixels; ``boxes3d`` is not used.
@@ -84,12 +86,19 @@ class ImageTracker:
         Raises:
             ValueError: as ``track_boxes``.
         """
-        boxes_xyxy = detections.boxes_xyxy
         return self.track_boxes(
-            boxes_xyxy, detections.scores, detections.class_ids, frame.timestamp_ns,
-            None if self._appearance is None else self._appearance.of_detections(frame, detections),
-            None if self._camera_motion is None else self._camera_motion.estimate(frame, boxes_xyxy, world_SE3_ego),
+            detections.boxes_xyxy, detections.scores, detections.class_ids, frame.timestamp_ns,
+            *self.context(frame, detections, world_SE3_ego),
         )  # fmt: skip
+
+    def context(
+        self, frame: Frame, detections: Detections, world_SE3_ego: SE3
+    ) -> tuple[Float32Array | None, Float64Array | None]:
+        """What a frame tells besides its boxes: looks of the detections and ``now_H_last``, each None if not known."""
+        looks = None if self._appearance is None else self._appearance.of_detections(frame, detections)
+        if self._camera_motion is None:
+            return looks, None
+        return looks, self._camera_motion.estimate(frame, detections.boxes_xyxy, world_SE3_ego)
 
     def track_boxes(
         self,

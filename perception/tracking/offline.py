@@ -156,7 +156,8 @@ def smooth_tracklet(tracklet: Tracklet, own: BoxClassSettings, frame_s: float, d
         filled = np.pad(filled, drawn_out_frames, constant_values=True) & (frames >= 0)
     boxes, frames, seen = boxes[filled], frames[filled], seen[filled]
     boxes[:, 3] = wrap_angle(boxes[:, 3])
-    score = float(tracklet.log_odds.mean() + own.length_bonus * np.log2(len(tracklet.frames)))
+    doublings = min(float(np.log2(len(tracklet.frames))), own.bonus_doublings)
+    score = float(tracklet.log_odds.mean()) + own.length_bonus * doublings
     return Trajectory(tracklet.track_id, tracklet.class_name, frames, boxes, seen, score)
 
 

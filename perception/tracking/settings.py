@@ -66,6 +66,10 @@ class BoxClassSettings(_Section):
         show_overlap: an unseen track that overlaps a seen one by more (IoU) is not shown: solid things do not.
         show_measured: share of the way from the state to the detection at which a seen track's box is shown.
         fill_frames: the longest gap that ``--offline`` fills; the kernels pass over it.
+        bonus_doublings: doublings of a track's detections beyond which ``length_bonus`` adds nothing.
+        show_length: share of the estimated length at which boxes are shown; labels may be smaller than what a detector
+            learnt to say.
+        show_width: the same of the width.
     """
 
     position_std_m: Positive
@@ -99,6 +103,9 @@ class BoxClassSettings(_Section):
     show_overlap: Share
     show_measured: Share
     fill_frames: NotNegative
+    bonus_doublings: NotNegative
+    show_length: Positive
+    show_width: Positive
 
 
 class EgoSettings(_Section):

@@ -1,8 +1,10 @@
 """The pipeline's 3D tracker: lifted detections tracked as boxes in the world, the others in the image.
 
-A detection that could not be lifted first looks for a track that coasts: where it lies on that track's projected box it
-keeps the track alive, so that camera and lidar detections continue each other. What is left is tracked in the image,
-and such tracks carry a 3D box of score 0. Ids are shared by both kinds.
+Camera and lidar continue each other. A detection that could not be lifted first looks for a track that coasts: where it
+lies on that track's projected box it is a sighting, which corrects the track across the line of sight, weakly along it,
+and adds to its evidence. One on a box that was lifted in this frame is that box's double. What is left is tracked in
+the image, and such tracks carry a 3D box of score 0. When an object tracked in the image is lifted for the first time,
+its new track takes over its id.
 
 Several cameras take turns: each frame of a moment is one call of ``update``. In the world an object is one track, by
 however many cameras it is seen; in the image every camera, told apart by its name, has a tracker of its own.
@@ -30,8 +32,11 @@ Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
-# a camera box on a coasting track's projection with this IoU is taken for the same object
+# a camera box on a coasting track's projection, or a lifted one on an image track's expected box, with this IoU is
+# taken for the same object
 _SAME_OBJECT_IOU = 0.4
+# a camera box on a lifted detection's with this IoU is its double; neighbours in a crowd overlap by less
+_DOUBLE_IOU = 0.7
 
 
 class WorldTracker:
@@ -54,6 +59,8 @@ class WorldTracker:
         self._images.clear()
         # id here of the live tracks of each tracker: by camera, None for tracks in the world
         self._ids: dict[tuple[str | None, int], int] = {}
+        # of each camera: when it last looked, and the tracks in its image then
+        self._last_image: dict[str, tuple[int, Tracks]] = {}
         self._next_id = 1
 
     def update(self, frame: Frame, detections: Detections, boxes3d: Boxes3D, world_SE3_ego: SE3) -> Tracks:
@@ -69,36 +76,85 @@ class WorldTracker:
             boxes, _log_odds(detections.scores[rows_3d]), class_rows[rows_3d], frame.timestamp_ns, world_SE3_ego,
             projection, size,
         )  # fmt: skip
-        detection_rows = _mapped(rows_3d, tracked.detection_rows)
         if len(rows_2d) and projection is not None:
-            rows_2d = self._continue_coasting(tracked, detection_rows, detections, rows_2d)
+            rows_2d = self._without_doubles(detections, rows_3d, rows_2d)
+            tracked, seen, rows_2d = self._continue_coasting(tracked, detections, rows_2d)
+        else:
+            seen = {}
+        detection_rows = _mapped(rows_3d, tracked.detection_rows)
+        for track_id, row in seen.items():
+            detection_rows[tracked.track_ids == track_id] = row
         camera = frame.camera.name if frame.camera is not None else ""
         image_tracker = self._images.get(camera)
         if image_tracker is None:
             image_tracker = self._images[camera] = copy.deepcopy(self._image_prototype)
-        # at the start of a drive nothing can be old
-        shown = tracked.ages >= min(self._min_hits, image_tracker.frames_seen + 1)
+        self._take_over(tracked, detection_rows, detections, camera, frame.timestamp_ns)
+        # at the start of a drive nothing can be old; what was tracked in the image is known already
+        known = np.array([(None, int(i)) in self._ids for i in tracked.track_ids], np.bool_)
+        shown = known | (tracked.ages >= min(self._min_hits, image_tracker.frames_seen + 1))
+        looks, now_H_last = image_tracker.context(frame, detections, world_SE3_ego)
         image = image_tracker.track_boxes(
             detections.boxes_xyxy[rows_2d], detections.scores[rows_2d], detections.class_ids[rows_2d],
-            frame.timestamp_ns,
+            frame.timestamp_ns, None if looks is None else looks[rows_2d], now_H_last,
         )  # fmt: skip
+        self._last_image[camera] = frame.timestamp_ns, image
         return self._joined(tracked, detection_rows, shown, image, camera, rows_2d, detections)
 
+    def _without_doubles(self, detections: Detections, rows_3d: Int64Array, rows_2d: Int64Array) -> Int64Array:
+        """The camera detections that are not a lifted one's object once more."""
+        boxes = detections.boxes_xyxy
+        doubles = iou_matrix(boxes[rows_2d], boxes[rows_3d]) > _DOUBLE_IOU
+        doubles &= detections.class_ids[rows_2d][:, None] == detections.class_ids[rows_3d][None]
+        return rows_2d[~doubles.any(axis=1)]
+
     def _continue_coasting(
-        self, tracked: BoxTracks, detection_rows: Int64Array, detections: Detections, rows_2d: Int64Array
-    ) -> Int64Array:
-        """Gives camera detections to the coasting tracks they lie on; returns the rows that are left."""
-        coasting = np.flatnonzero(detection_rows < 0)
-        costs = 1.0 - iou_matrix(
-            tracked.boxes_xyxy[coasting].astype(np.float32), detections.boxes_xyxy[rows_2d]
-        ).astype(np.float64)
-        classes = self._class_ids[tracked.class_rows[coasting]]
-        costs[classes[:, None] != detections.class_ids[rows_2d][None]] = np.inf
-        column = assignment.assign_gated(costs, 1.0 - _SAME_OBJECT_IOU)
+        self, tracked: BoxTracks, detections: Detections, rows_2d: Int64Array
+    ) -> tuple[BoxTracks, dict[int, int], Int64Array]:
+        """Gives camera detections to the coasting tracks they lie on.
+
+        Returns:
+            Tracks to show now, the row of each track that was seen so, and the rows that are left.
+        """
+        coasting = np.flatnonzero(tracked.detection_rows < 0)
+        column = self._on_boxes(
+            tracked.boxes_xyxy[coasting], self._class_ids[tracked.class_rows[coasting]], detections, rows_2d
+        )
         found = column >= 0
-        detection_rows[coasting[found]] = rows_2d[column[found]]
-        self._boxes.keep_alive(tracked.track_ids[coasting[found]])
-        return np.delete(rows_2d, column[found])
+        if not found.any():
+            return tracked, {}, rows_2d
+        ids, rows = tracked.track_ids[coasting[found]], rows_2d[column[found]]
+        tracked = self._boxes.correct_from_camera(
+            ids, detections.boxes_xyxy[rows].astype(np.float64), _log_odds(detections.scores[rows])
+        )
+        return tracked, dict(zip(ids.tolist(), rows.tolist(), strict=True)), np.delete(rows_2d, column[found])
+
+    def _take_over(
+        self, tracked: BoxTracks, detection_rows: Int64Array, detections: Detections, camera: str, timestamp_ns: int
+    ) -> None:
+        """Gives the ids of image tracks to newborn tracks in the world whose detections lie where those should be."""
+        then_ns, image = self._last_image.get(camera, (timestamp_ns, None))
+        newborn = np.flatnonzero((tracked.ages == 1) & (detection_rows >= 0))
+        newborn = newborn[[(None, int(i)) not in self._ids for i in tracked.track_ids[newborn]]]
+        if image is None or not len(image) or not len(newborn):
+            return
+        gone = np.tile(image.velocities * np.float32((timestamp_ns - then_ns) * 1e-9), (1, 2))
+        row = self._on_boxes(image.boxes_xyxy + gone, image.class_ids, detections, detection_rows[newborn])
+        for track in np.flatnonzero(row >= 0):
+            shared = self._ids.pop((camera, int(image.track_ids[track])), None)
+            if shared is not None:
+                self._ids[None, int(tracked.track_ids[newborn[row[track]]])] = shared
+
+    def _on_boxes(
+        self,
+        boxes_xyxy: npt.NDArray[np.floating],
+        class_ids: Int64Array,
+        detections: Detections,
+        rows: Int64Array,
+    ) -> Int64Array:
+        """(K,) place in ``rows`` of the detection of its class that lies on each of K boxes, -1 where none does."""
+        costs = 1.0 - iou_matrix(boxes_xyxy.astype(np.float32), detections.boxes_xyxy[rows]).astype(np.float64)
+        costs[class_ids[:, None] != detections.class_ids[rows][None]] = np.inf
+        return assignment.assign_gated(costs, 1.0 - _SAME_OBJECT_IOU)
 
     def _joined(
         self,

@@ -193,19 +193,6 @@ def test_another_view_of_the_same_moment_takes_no_evidence_away(settings: BoxTra
     assert tracker.live_ids() == [1, 2]
 
 
-def test_bad_boxes_are_refused_by_row(settings: BoxTrackerSettings) -> None:
-    good = np.array([[20.0, 3.0, 0.8, 0.0, *CAR]] * 2)
-    for column, value in ((0, np.nan), (4, -1.0), (3, np.inf)):
-        bad = good.copy()
-        bad[1, column] = value
-        with pytest.raises(ValueError, match="row 1"):
-            BoxTracker(settings).step(bad, np.zeros(2), np.zeros(2, np.int64), 0)
-    with pytest.raises(ValueError, match=r"0 \.\.\. 2 \(car, pedestrian, cyclist\)"):
-        BoxTracker(settings).step(good, np.zeros(2), np.array([0, 9]), 0)
-    with pytest.raises(ValueError, match=r"\(N, 7\)"):
-        BoxTracker(settings).step(good[:, :6], np.zeros(2), np.zeros(2, np.int64), 0)
-
-
 def sequence(hidden: set[tuple[int, int]]) -> tuple[np.ndarray, ...]:
     _, boxes = street(50)
     keep = [[k for k in range(14) if (t, k) not in hidden and now[k, 0] > 2] for t, now in enumerate(boxes)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from perception.datasets.detection_files import read_detections
 from perception.datasets.kitti_detections import fit_projection, level_boxes
 from perception.errors import InputFormatError
 from perception.geometry import EGO_R_CAM, box_corners
+from perception.tracking.settings import load_box_settings
 
 
 def run(*arguments: object) -> None:
@@ -91,7 +93,9 @@ def test_kitti_results_are_read_back(tmp_path: Path) -> None:
     run("track", folder, "--format", "pointrcnn", "--out", tmp_path / "once", "--quiet")
     sequence = read_detections(tmp_path / "once", "kitti-tracking")[0]
     assert sequence.boxes_level is not None and sequence.frame_count == 12
-    np.testing.assert_allclose(np.sort(sequence.boxes_level[:2, 4], axis=0), [0.8, 4.0], atol=1e-3)
+    shares = [load_box_settings("pointrcnn").classes[name].show_length for name in ("pedestrian", "car")]
+    lengths = np.array([0.8, 4.0]) * shares
+    np.testing.assert_allclose(np.sort(sequence.boxes_level[:2, 4], axis=0), lengths, atol=1e-3)
 
 
 def test_poses_are_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,10 +137,28 @@ def test_malformed_rows_name_file_and_line(
     with pytest.raises(SystemExit) as stop:
         main(["track", str(tmp_path), "--format", "pointrcnn", "--out", str(tmp_path / "out"), "--quiet"])
     assert stop.value.code == 2
-    import re
-
     assert re.search(message, capsys.readouterr().err)
     assert not list(tmp_path.glob("out/*.txt"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--settings", "general"), r"probabilities 0 \.\.\. 1 .* but one is 5\.0; --settings pointrcnn takes logits"),
+        (("--classes", "car,unicorn"), "unicorn"),
+        (("--sequences", "0007,0099"), "0099: not among 0007"),
+        (("--min-score", "much"), "'much': expected auto, all or a number"),
+    ],
+)
+def test_what_does_not_fit_the_files_is_named(
+    tmp_path: Path, arguments: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = pointrcnn_folder(tmp_path / "in"), tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        main(["track", str(folder), "--format", "pointrcnn", "--out", str(out), "--quiet", *arguments])
+    assert stop.value.code == 2
+    assert re.search(message, " ".join(capsys.readouterr().err.split()))
+    assert not list(out.glob("*.txt"))
 
 
 def test_results_are_not_overwritten_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
