@@ -19,8 +19,8 @@ from perception.files import replaced_when_done, write_text_atomic
 from perception.geometry import SE3
 from sim_data.kernels.raster import FLAG_TWO_SIDED, rasterise, setup_triangles
 from sim_data.materials import MATERIALS
-from sim_data.render import VisibleTriangles
 from sim_data.textures import make_masks
+from sim_data.visibility import VisibleTriangles
 from sim_data.world import World
 
 __all__ = ["class_raster", "map_frame", "write_map"]

@@ -176,7 +176,9 @@ def _edge(a, b, c):  # type: ignore[no-untyped-def]
 )
 def _rasterise(planes, boxes, sources, count, flags, masks, orthographic, band0, band1, nearness, ids):  # type: ignore[no-untyped-def]
     nearness[band0:band1] = 0.0
-    ids[band0:band1] = -1
+    named = ids.shape[0] > 0
+    if named:
+        ids[band0:band1] = -1
     size = masks.shape[1]
     wrap = np.int32(size - 1)
     # the farthest sample of each block as of its last look, and how many triangles have been drawn there since
@@ -236,7 +238,13 @@ def _rasterise(planes, boxes, sources, count, flags, masks, orthographic, band0,
                         continue
                     x0, x1 = int(np.ceil(low)), int(np.floor(high)) + 1
                     base = steep * y + constant
-                    near_row, id_row = nearness[y], ids[y]
+                    near_row = nearness[y]
+                    if not (named or masked):
+                        for x in range(x0, x1):
+                            near = np.float32(base + slope * x)
+                            near_row[np.uint64(x)] = max(near, near_row[np.uint64(x)])
+                        continue
+                    id_row = ids[y] if named else near_row.view(np.int32)
                     if not masked:
                         for x in range(x0, x1):
                             near = np.float32(base + slope * x)
@@ -257,7 +265,8 @@ def _rasterise(planes, boxes, sources, count, flags, masks, orthographic, band0,
                         opaque = mask[np.uint32(height), np.uint32(column)] >= 128
                         seen = opaque & (near > near_row[np.uint64(x)])
                         near_row[np.uint64(x)] = near if seen else near_row[np.uint64(x)]
-                        id_row[np.uint64(x)] = number if seen else id_row[np.uint64(x)]
+                        if named:
+                            id_row[np.uint64(x)] = number if seen else id_row[np.uint64(x)]
 
 
 def setup_triangles(
@@ -327,10 +336,10 @@ def rasterise(
         orthographic: as in ``setup_triangles``.
         band: rows to fill.
         nearness: (H, W) written: inverse depth (1/m), or 10000 m minus depth when orthographic; 0 where nothing is.
-        ids: (H, W) written: row of ``planes``, -1 where nothing is.
+        ids: (H, W) written: row of ``planes``, -1 where nothing is; of no size where nobody asks.
     """
     if masks.shape[1] & (masks.shape[1] - 1):
         raise ValueError(f"masks must have a power of two as size but got {masks.shape}")
-    if nearness.shape != ids.shape or not 0 <= band[0] <= band[1] <= len(ids):
+    if ids.shape not in (nearness.shape, (0, 0)) or not 0 <= band[0] <= band[1] <= len(nearness):
         raise ValueError(f"band {band} must lie in both buffers but they are {nearness.shape} and {ids.shape}")
     _rasterise(planes, boxes, sources, count, flags, masks, orthographic, band[0], band[1], nearness, ids)
