@@ -57,7 +57,7 @@ class Lidar:
             rows, mesh = renderer.visible(scene, grid[:4], self.size, world_SE3_view, spec.max_range_m)
             linear = world_SE3_view.rotation.T @ (scene.rotation[rows] * scene.scale[rows][:, None, None])
             offset = (scene.position[rows] - world_SE3_view.translation) @ world_SE3_view.rotation
-            view.draw(renderer.library, renderer.masks, mesh, linear, offset, grid)
+            rows = rows[view.draw_seen(renderer.library, renderer.masks, mesh, linear, offset, grid)]
             distance, hits = cast_beams(
                 directions, grid, view.ids, view.planes, view.sources, renderer.library.flags,
                 renderer.masks,

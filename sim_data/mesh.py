@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sim_data.kernels.raster import FLAG_MASKED, FLAG_TWO_SIDED
 from sim_data.materials import MATERIALS
 
-__all__ = ["Mesh", "MeshBuilder", "MeshLibrary", "affine_attributes"]
+__all__ = ["Mesh", "MeshBuilder", "MeshLibrary", "affine_attributes", "face_planes"]
 
 Array = npt.NDArray[np.float64]
 Numbers = Any  # an array or nested sequences of numbers
@@ -79,6 +79,14 @@ def affine_attributes(vertices: Array, values: Array) -> Array:
     gradient = np.linalg.solve(frame, delta)  # (T, 3, K)
     constant = values[:, 0] - np.einsum("tc,tck->tk", vertices[:, 0], gradient)
     return np.concatenate([gradient.transpose(0, 2, 1), constant[..., None]], axis=2)
+
+
+def face_planes(vertices: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(T, 4) outward unit normals and constants of triangles (T, 3, 3): together the distance before a face, m."""
+    corners = vertices.astype(np.float64)
+    normal = _cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    return np.column_stack([normal, -np.einsum("tc,tc->t", normal, corners[:, 0])]).astype(np.float32)
 
 
 @dataclass(slots=True)
@@ -261,10 +269,13 @@ class MeshLibrary:
     first: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     last: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     vertices: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3, 3), np.float32))
+    faces: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     attributes: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 20), np.float32))
     materials: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     flags: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     pars: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    lows: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    highs: Array = field(default_factory=lambda: np.zeros((0, 3)))
     centres: Array = field(default_factory=lambda: np.zeros((0, 3)))
     radii: Array = field(default_factory=lambda: np.zeros(0))
 
@@ -279,10 +290,13 @@ class MeshLibrary:
         self.last = np.cumsum(counts)
         self.first = self.last - counts
         self.vertices = np.concatenate([mesh.vertices for mesh in self.meshes])
+        self.faces = face_planes(self.vertices)
         self.attributes = np.concatenate([mesh.attributes for mesh in self.meshes])
         self.materials = np.concatenate([mesh.materials for mesh in self.meshes])
         self.flags = np.concatenate([mesh.flags for mesh in self.meshes])
         self.pars = np.concatenate([mesh.pars for mesh in self.meshes])
         bounds = [mesh.bounds for mesh in self.meshes]
-        self.centres = np.array([(low + high) / 2 for low, high in bounds])
-        self.radii = np.array([np.linalg.norm(high - low) / 2 for low, high in bounds])
+        self.lows = np.array([low for low, _ in bounds])
+        self.highs = np.array([high for _, high in bounds])
+        self.centres = (self.lows + self.highs) / 2
+        self.radii = np.linalg.norm(self.highs - self.lows, axis=1) / 2

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from perception.geometry import SE3, PinholeCamera
 from sim_data.kernels.contact import darken
+from sim_data.kernels.raster import count_whole, pack_masks
 from sim_data.light import Light
 from sim_data.mesh import MeshLibrary
 from sim_data.scene import Scene
@@ -129,13 +130,14 @@ class Renderer:
         lens = np.array([camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px])
         rows, mesh = self.visible(scene, lens, (width, height), world_SE3_cam, _REACH_M)
         view = self.buffers(2 * height + 1, 2 * width + 1)
-        scale = scene.scale[rows]
-        linear = world_SE3_cam.rotation.T @ (scene.rotation[rows] * scale[:, None, None])
+        linear = world_SE3_cam.rotation.T @ (scene.rotation[rows] * scene.scale[rows][:, None, None])
         offset = (scene.position[rows] - world_SE3_cam.translation) @ world_SE3_cam.rotation
         grid = np.array(
             [2 * lens[0], 2 * lens[1], 2 * lens[2] + 1, 2 * lens[3] + 1, 2 * width + 1, 2 * height + 1], np.float64
         )
-        view.draw(self.library, self.masks, mesh, linear, offset, grid)
+        drawn = view.draw_seen(self.library, self.masks, mesh, linear, offset, grid)
+        rows, linear, offset = rows[drawn], linear[drawn], offset[drawn]
+        scale = scene.scale[rows]
         next_R = next_world_SE3_cam.rotation
         next_linear = next_R.T @ (scene.next_rotation[rows] * scale[:, None, None])
         next_offset = (scene.next_position[rows] - next_world_SE3_cam.translation) @ next_R
@@ -157,7 +159,20 @@ class Renderer:
         seen = View.empty(height, width)
         for tile in tiles(height, width):
             self.shading.fill(placed, tile, seen)
+        seen.whole = self._whole(view, scene.instance[rows], (height, width))
         return seen
+
+    def _whole(self, view: VisibleTriangles, instances: npt.NDArray[np.int32], size: tuple[int, int]) -> dict[int, int]:
+        """Pixels by id of each object with nothing before it; ``instances`` (D,) of the meshes that were drawn."""
+        order = np.argsort(instances, kind="stable")
+        order = order[np.searchsorted(instances[order], 1) :]
+        ids, groups = np.unique(instances[order], return_inverse=True)
+        starts = np.searchsorted(view.sources[: view.count, 1], np.arange(len(instances) + 1)).astype(np.int64)
+        counts = count_whole(
+            view.planes, view.boxes, view.sources, self.library.flags, self.masks, (starts[order], starts[order + 1]),
+            groups.astype(np.int64), size,
+        )  # fmt: skip
+        return dict(zip(ids.tolist(), counts.tolist(), strict=True))
 
     def _lamps_near(self, place: Array, extra: Array) -> Array:
         if self.light.vector[21] <= 0.0:
@@ -169,7 +184,7 @@ class Renderer:
 
 
 @lru_cache(maxsize=2)
-def _images(seed: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+def _images(seed: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """Textures, masks and noise of a seed."""
     rng = np.random.default_rng([seed, 7])
-    return make_textures(rng), make_masks(rng), rng.standard_normal((256, 256, 3)).astype(np.float32)
+    return make_textures(rng), pack_masks(make_masks(rng)), rng.standard_normal((256, 256, 3)).astype(np.float32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ __all__ = ["Placed", "Shading", "View", "tiles"]
 
 Array = npt.NDArray[np.float64]
 Column = npt.NDArray[np.float32]
-_TILE_PIXELS = 16_384
+_TILE_PIXELS = 32_768
 _LANE_MARKING_ID = 19
 _SKY_THROUGH_M = 300.0  # of fog
 
@@ -46,6 +46,7 @@ class View:
         semantic: (H, W) u8 into ``SEMANTIC_CLASSES``.
         instance: (H, W) i32, 0 for stuff.
         flow_px: (H, W, 2) f32 to the next frame, NaN where the point goes behind the camera.
+        whole: pixels that each object would have with nothing before it, by id, for all that may be seen.
     """
 
     light: npt.NDArray[np.float32]
@@ -53,6 +54,7 @@ class View:
     semantic: npt.NDArray[np.uint8]
     instance: npt.NDArray[np.int32]
     flow_px: npt.NDArray[np.float32]
+    whole: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, height: int, width: int) -> View:

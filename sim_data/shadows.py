@@ -69,7 +69,7 @@ class _Casters:
     linear: Array
     offset: Array
 
-    def draw(self, view: VisibleTriangles, library: MeshLibrary, masks: npt.NDArray[np.uint8], low: Array,
+    def draw(self, view: VisibleTriangles, library: MeshLibrary, masks: npt.NDArray[np.int32], low: Array,
              size_m: float) -> None:  # fmt: skip
         """Fills a view with what throws shadows into the square at ``low`` (2,) m."""
         texels = len(view.nearness)
@@ -89,14 +89,14 @@ class _Windows:
     tile: VisibleTriangles
     known: dict[tuple[int, int], Map] = field(default_factory=dict)
 
-    def at(self, first: tuple[int, int], library: MeshLibrary, masks: npt.NDArray[np.uint8]) -> Map:
+    def at(self, first: tuple[int, int], library: MeshLibrary, masks: npt.NDArray[np.int32]) -> Map:
         """The window that begins with a tile (column, row)."""
         if first not in self.known:
             window = self._made(first, library, masks)
             self.known = dict([*self.known.items(), (first, window)][-_KEPT:])
         return self.known[first]
 
-    def _made(self, first: tuple[int, int], library: MeshLibrary, masks: npt.NDArray[np.uint8]) -> Map:
+    def _made(self, first: tuple[int, int], library: MeshLibrary, masks: npt.NDArray[np.int32]) -> Map:
         grid, texels = self.grid, self.grid.tile_texels
         window = np.empty((grid.texels, grid.texels), np.float32)
         there = np.zeros((grid.tiles, grid.tiles), bool)
@@ -124,7 +124,7 @@ class Shadows:
     """Shadows of one world under one sun."""
 
     def __init__(
-        self, library: MeshLibrary, coarse: npt.NDArray[np.int64], masks: npt.NDArray[np.uint8], sun: Array
+        self, library: MeshLibrary, coarse: npt.NDArray[np.int64], masks: npt.NDArray[np.int32], sun: Array
     ) -> None:
         self.library, self.coarse, self.masks = library, coarse, masks
         towards = -sun

@@ -76,7 +76,7 @@ class Simulation:
             self.world.library, self.world.coarse, self.world.ground.paints, self.light, self.world.lamps, seed
         )
         self.lidar = None if rig.lidar is None else Lidar(rig.lidar)
-        self.truth = TruthFinder(self.world.library, self.renderer.masks)
+        self.truth = TruthFinder(self.world.library)
         self.traffic = populate(self.world, np.random.default_rng([seed, 3]))
         cast = name_movers(self.world, self.traffic, np.random.default_rng([seed, 4]))
         self.movers = Movers(self.world, self.traffic, cast)
@@ -137,7 +137,7 @@ class Simulation:
             view = self.renderer.render(around, optics.pinhole, pose, following.world_SE3_ego @ camera.ego_SE3_cam)
             picture = optics.develop(view, self.light.exposure, self.renderer.grain, shift, dt_s, index * dt_s)
             pictures[camera.name] = picture
-            truth[camera.name] = self.truth.find(objects, optics, pose, picture, view.instance)
+            truth[camera.name] = self.truth.find(objects, optics, pose, picture, view)
         points = None
         if self.lidar is not None:
             points = self.lidar.scan(self.renderer, scene, now.world_SE3_ego, rng)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ from sim_data.mesh import MeshLibrary
 from sim_data.movers import Objects
 from sim_data.optics import Optics, Picture
 from sim_data.scene import about_z
-from sim_data.visibility import VisibleTriangles
+from sim_data.shading import View
 from sim_data.world import SceneObject
 
 __all__ = ["ObjectTruth", "TruthFinder"]
@@ -24,7 +23,6 @@ Array = npt.NDArray[np.float64]
 _HIDDEN_RANGE_M = 130.0  # objects that nothing is seen of are listed up to here
 _LEAST_DEPTH_M = 0.3  # an object that ends nearer is not listed
 _LEAST_OUTLINE_M = 0.1  # as in ``bound_outlines``
-_ALONE_PX = 96  # an object's lone silhouette is counted on a grid at most this wide
 
 
 @dataclass(slots=True, eq=False)
@@ -58,10 +56,9 @@ class ObjectTruth:
 class TruthFinder:
     """Finds boxes; keeps the convex hulls of the meshes it has seen."""
 
-    def __init__(self, library: MeshLibrary, masks: npt.NDArray[np.uint8]) -> None:
-        self.library, self.masks = library, masks
+    def __init__(self, library: MeshLibrary) -> None:
+        self.library = library
         self.hulls: dict[int, Array] = {}
-        self._local = threading.local()
 
     def _hull(self, mesh: int) -> Array:
         if mesh not in self.hulls:
@@ -71,8 +68,7 @@ class TruthFinder:
         return self.hulls[mesh]
 
     def find(
-        self, objects: Objects, optics: Optics, world_SE3_cam: SE3, picture: Picture,
-        seen_instance: npt.NDArray[np.int32],
+        self, objects: Objects, optics: Optics, world_SE3_cam: SE3, picture: Picture, view: View
     ) -> ObjectTruth:  # fmt: skip
         """The truth of every object whose full box meets the picture.
 
@@ -81,7 +77,7 @@ class TruthFinder:
             optics: of the camera.
             world_SE3_cam: its pose.
             picture: its picture.
-            seen_instance: (h, w) ids in the view of ``optics.pinhole``, which shares of visible pixels are counted in.
+            view: of ``optics.pinhole``, which shares of visible pixels are counted in.
         """
         camera = optics.pinhole
         bent = camera is not optics.camera
@@ -110,55 +106,13 @@ class TruthFinder:
         visible = np.where(count[:, None] > 0, bounds[numbers].astype(np.float64), np.nan)
         share = np.zeros(len(rows))
         seen = np.flatnonzero(count > 0)
-        frame, shown = inside[seen], count[seen]
-        if bent:
-            frame = _clipped(ideal[met][seen], camera)
-            shown = bound_instances(seen_instance, ids)[0][numbers[seen]]
-        alone = self._alone(objects.mesh[rows[seen]], camera, rotation[seen], place[seen], frame)
+        shown = bound_instances(view.instance, ids)[0][numbers[seen]] if bent else count[seen]
+        whole = np.array([view.whole.get(int(number), 0) for number in numbers[seen]])
         # a lone pixel of the bent picture may fall between those of the view
-        share[seen] = np.where(shown > 0, np.minimum(1.0, shown / np.maximum(alone, 1.0)), 1.0)
+        share[seen] = np.where(shown > 0, np.minimum(1.0, shown / np.maximum(whole, 1)), 1.0)
         area = (full[:, 2] - full[:, 0]) * (full[:, 3] - full[:, 1])
         cut = 1.0 - (inside[:, 2] - inside[:, 0]) * (inside[:, 3] - inside[:, 1]) / area
         return ObjectTruth([objects[int(row)] for row in rows], full, visible, count, share, cut)
-
-    def _alone(
-        self, mesh: npt.NDArray[np.int64], camera: PinholeCamera, rotation: Array, place: Array, inside: Array
-    ) -> Array:
-        """(N,) pixels that each mesh would have with nothing before it, from coarse grids over their boxes (N, 4)."""
-        size = inside[:, 2:] - inside[:, :2] + 2.0
-        scale = np.minimum(1.0, _ALONE_PX / size.max(axis=1, initial=1.0))
-        cells = (size * scale[:, None]).astype(np.int64) + 1
-        # a row of cells, each a view of its own; what the picture's edge cuts off must not reach into the next one
-        cut = (inside[:, 0] <= 0) | (inside[:, 1] <= 0)
-        cut |= (inside[:, 2] >= camera.width_px - 1) | (inside[:, 3] >= camera.height_px - 1)
-        alone = np.zeros(len(mesh))
-        for group in (np.flatnonzero(~cut), *np.flatnonzero(cut)[:, None]):
-            if len(group):
-                alone[group] = self._drawn(
-                    mesh[group], camera, rotation[group], place[group], np.floor(inside[group, :2]), scale[group],
-                    cells[group],
-                )  # fmt: skip
-        return np.asarray(alone / scale**2)
-
-    def _drawn(
-        self, mesh: npt.NDArray[np.int64], camera: PinholeCamera, rotation: Array, place: Array, corner: Array,
-        scale: Array, cells: npt.NDArray[np.int64],
-    ) -> Array:  # fmt: skip
-        """Samples of meshes, drawn side by side in cells (N, 2) of a picture's parts from ``corner`` (N, 2) on."""
-        left = np.cumsum(cells[:, 0]) - cells[:, 0]
-        width, height = int(cells[:, 0].sum()), int(cells[:, 1].max())
-        # each cell's own focal length and centre become part of how its mesh is placed
-        onto = np.zeros((len(mesh), 3, 3))
-        onto[:, 0, 0], onto[:, 1, 1], onto[:, 2, 2] = camera.fx_px * scale, camera.fy_px * scale, 1.0
-        onto[:, 0, 2] = (camera.cx_px - corner[:, 0]) * scale + left
-        onto[:, 1, 2] = (camera.cy_px - corner[:, 1]) * scale
-        if not hasattr(self._local, "view"):
-            self._local.view = VisibleTriangles.sized(0, 0, 30_000)
-        view: VisibleTriangles = self._local.view
-        view.nearness, view.ids = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
-        grid = np.array([1.0, 1.0, 0.0, 0.0, width, height])
-        view.draw(self.library, self.masks, mesh, onto @ rotation, np.einsum("nij,nj->ni", onto, place), grid)
-        return np.bincount(view.sources[view.ids[view.ids >= 0], 1], minlength=len(mesh)).astype(np.float64)
 
 
 def _clipped(boxes: Array, camera: PinholeCamera) -> Array:

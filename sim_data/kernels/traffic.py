@@ -115,13 +115,14 @@ def _look_ahead(points, starts, lengths, chains, states, bodies, out):  # type: 
         reach = min(8.0 + 1.9 * speed + speed * speed / 7.0, 110.0)
         out[i, 0], out[i, 1] = 1e3, 0.0
         x, y, yaw = bodies[i, 0], bodies[i, 1], bodies[i, 2]
+        cosine, sine = math.cos(yaw), math.sin(yaw)
         found = 0
         for j in range(len(bodies)):
             if j == i:
                 continue
             dx, dy = bodies[j, 0] - x, bodies[j, 1] - y
             size = long_m + bodies[j, 3] + bodies[j, 4] + 2.0
-            ahead = dx * math.cos(yaw) + dy * math.sin(yaw)
+            ahead = dx * cosine + dy * sine
             if ahead < -size or dx * dx + dy * dy > (reach + size) ** 2:
                 continue
             # what already stands beside or behind is for the other one to mind; so is a claim one already stands on

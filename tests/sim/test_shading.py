@@ -7,7 +7,7 @@ import pytest
 
 from sim_data.kernels.fragments import collect, resolve
 from sim_data.kernels.ground import CELLS_PER_M, line_cells
-from sim_data.kernels.raster import SETUP_COLUMNS, rasterise
+from sim_data.kernels.raster import SETUP_COLUMNS, pack_masks
 from sim_data.kernels.texture import TEXTURE_SIZE, look_up, pack_texture
 from sim_data.materials import MATERIALS, RANKS, ROUND
 from sim_data.shading import tiles
@@ -116,9 +116,10 @@ def test_tiles_cover_every_row_once() -> None:
 
 
 def test_masks_must_be_a_power_of_two_wide() -> None:
-    empty = np.empty((1, SETUP_COLUMNS)), np.empty((1, 4), np.int32), np.empty((1, 2), np.int32)
     with pytest.raises(ValueError, match="power of two"):
-        rasterise(
-            *empty, 0, np.zeros(1, np.uint8), np.zeros((1, 3, 3), np.uint8), False, (0, 1),
-            np.empty((1, 1), np.float32), np.empty((1, 1), np.int32),
-        )  # fmt: skip
+        pack_masks(np.zeros((1, 24, 24), np.uint8))
+    masks = np.zeros((2, 8, 8), np.uint8)
+    masks[1, 3, 5] = 128
+    packed = pack_masks(masks)
+    assert packed.shape == (2, 2)
+    assert packed[0].tolist() == [0, 0] and packed[1].tolist() == [1 << (3 * 8 + 5), 0]
