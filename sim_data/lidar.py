@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from perception.geometry import EGO_R_CAM, SE3
 from sim_data.kernels.lidar import cast_beams
+from sim_data.kernels.placing import onto_camera
 from sim_data.render import Renderer
 from sim_data.rigs import LidarSpec
 from sim_data.scene import Scene
@@ -55,8 +56,9 @@ class Lidar:
         for turn, beams, directions in self.faces:
             world_SE3_view = world_SE3_ego @ SE3(turn, origin)
             rows, mesh = renderer.visible(scene, grid[:4], self.size, world_SE3_view, spec.max_range_m)
-            linear = world_SE3_view.rotation.T @ (scene.rotation[rows] * scene.scale[rows][:, None, None])
-            offset = (scene.position[rows] - world_SE3_view.translation) @ world_SE3_view.rotation
+            linear, offset = onto_camera(
+                rows, scene.rotation, scene.position, scene.scale, world_SE3_view.rotation, world_SE3_view.translation
+            )
             rows = rows[view.draw_seen(renderer.library, renderer.masks, mesh, linear, offset, grid)]
             distance, hits = cast_beams(
                 directions, grid, view.ids, view.planes, view.sources, renderer.library.flags,

@@ -77,6 +77,13 @@ class Objects:
     mesh: npt.NDArray[np.int64]
     moving: npt.NDArray[np.bool_]
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Objects:
+        """Some of them."""
+        return Objects(
+            [self.names[int(row)] for row in rows], self.instance[rows], self.position[rows], self.yaw[rows],
+            self.low[rows], self.high[rows], self.velocity[rows], self.mesh[rows], self.moving[rows],
+        )  # fmt: skip
+
     def __len__(self) -> int:
         return len(self.names)
 

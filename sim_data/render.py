@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from perception.geometry import SE3, PinholeCamera
 from sim_data.kernels.contact import darken
+from sim_data.kernels.placing import in_sight, motions_of, onto_camera
 from sim_data.kernels.raster import count_whole, pack_masks
 from sim_data.light import Light
 from sim_data.mesh import MeshLibrary
@@ -97,23 +98,12 @@ class Renderer:
             world_SE3_cam: pose of the camera.
             reach_m: how far is drawn.
         """
-        radii = scene.radii
-        local = (scene.centres - world_SE3_cam.translation) @ world_SE3_cam.rotation
-        width, height = size
-        seen = (local[:, 2] > -radii) & (local[:, 2] < reach_m + radii)
-        for axis, low, high in (
-            (0, -camera[2] / camera[0], (width - camera[2]) / camera[0]),
-            (1, -camera[3] / camera[1], (height - camera[3]) / camera[1]),
-        ):
-            seen &= (local[:, axis] - low * local[:, 2]) / np.hypot(1, low) > -radii - 0.05
-            seen &= (local[:, axis] - high * local[:, 2]) / np.hypot(1, high) < radii + 0.05
-        distance = np.linalg.norm(local, axis=1) - radii
-        # nothing smaller than a pixel, except what forms the ground
-        seen &= radii * camera[0] > 0.5 * np.maximum(distance, 0.1)
-        rows = np.flatnonzero(seen)
-        rows = rows[np.argsort(distance[rows], kind="stable")]
+        rows, distance = in_sight(
+            scene.centres, scene.radii, world_SE3_cam.rotation, world_SE3_cam.translation,
+            np.array([*camera, *size], np.float64), reach_m,
+        )  # fmt: skip
         mesh = scene.mesh[rows]
-        far = distance[rows] > _COARSE_FROM_M * camera[0] / _COARSE_FOCAL_PX
+        far = distance > _COARSE_FROM_M * camera[0] / _COARSE_FOCAL_PX
         return rows, np.where(far, self.coarse[mesh], mesh)
 
     def buffers(self, height: int, width: int) -> VisibleTriangles:
@@ -130,27 +120,25 @@ class Renderer:
         lens = np.array([camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px])
         rows, mesh = self.visible(scene, lens, (width, height), world_SE3_cam, _REACH_M)
         view = self.buffers(2 * height + 1, 2 * width + 1)
-        linear = world_SE3_cam.rotation.T @ (scene.rotation[rows] * scene.scale[rows][:, None, None])
-        offset = (scene.position[rows] - world_SE3_cam.translation) @ world_SE3_cam.rotation
+        still = scene.rotation, scene.position, scene.scale
+        linear, offset = onto_camera(rows, *still, world_SE3_cam.rotation, world_SE3_cam.translation)
         grid = np.array(
             [2 * lens[0], 2 * lens[1], 2 * lens[2] + 1, 2 * lens[3] + 1, 2 * width + 1, 2 * height + 1], np.float64
         )
         drawn = view.draw_seen(self.library, self.masks, mesh, linear, offset, grid)
         rows, linear, offset = rows[drawn], linear[drawn], offset[drawn]
-        scale = scene.scale[rows]
-        next_R = next_world_SE3_cam.rotation
-        next_linear = next_R.T @ (scene.next_rotation[rows] * scale[:, None, None])
-        next_offset = (scene.next_position[rows] - next_world_SE3_cam.translation) @ next_R
-        inverses = linear.transpose(0, 2, 1) / (scale**2)[:, None, None]
-        moved = next_linear @ inverses
+        following = onto_camera(
+            rows, scene.next_rotation, scene.next_position, scene.scale, next_world_SE3_cam.rotation,
+            next_world_SE3_cam.translation,
+        )  # fmt: skip
+        inverses, moved = motions_of(linear, offset, *following)
         motions = np.zeros((len(rows) + 1, 3, 4))
-        motions[:-1, :, :3] = moved
-        motions[:-1, :, 3] = next_offset - np.einsum("nij,nj->ni", moved, offset)
-        motions[-1, :, :3] = next_R.T @ world_SE3_cam.rotation
+        motions[:-1] = moved
+        motions[-1, :, :3] = next_world_SE3_cam.rotation.T @ world_SE3_cam.rotation
         shadows = around.shadows
         placed = Placed(
             lens, np.column_stack([world_SE3_cam.rotation, world_SE3_cam.translation]), view.ids, view.planes,
-            view.sources, np.ascontiguousarray(inverses), np.ascontiguousarray(offset), scene.rotation[rows],
+            view.sources, inverses, offset, scene.rotation[rows],
             scene.looks[rows], motions.reshape(-1, 12), np.append(scene.semantic[rows], np.uint8(_SKY_ID)),
             np.append(scene.instance[rows], np.int32(0)),
             (shadows.near, shadows.moving, shadows.far, shadows.view),

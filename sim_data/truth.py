@@ -15,7 +15,6 @@ from sim_data.movers import Objects
 from sim_data.optics import Optics, Picture
 from sim_data.scene import about_z
 from sim_data.shading import View
-from sim_data.world import SceneObject
 
 __all__ = ["ObjectTruth", "TruthFinder"]
 
@@ -39,7 +38,7 @@ class ObjectTruth:
         truncation: (N,) share of the full box's area beyond the picture.
     """
 
-    objects: list[SceneObject]
+    objects: Objects
     full_xyxy: Array
     visible_xyxy: Array
     pixels: npt.NDArray[np.int64]
@@ -112,7 +111,7 @@ class TruthFinder:
         share[seen] = np.where(shown > 0, np.minimum(1.0, shown / np.maximum(whole, 1)), 1.0)
         area = (full[:, 2] - full[:, 0]) * (full[:, 3] - full[:, 1])
         cut = 1.0 - (inside[:, 2] - inside[:, 0]) * (inside[:, 3] - inside[:, 1]) / area
-        return ObjectTruth([objects[int(row)] for row in rows], full, visible, count, share, cut)
+        return ObjectTruth(objects.take(rows), full, visible, count, share, cut)
 
 
 def _clipped(boxes: Array, camera: PinholeCamera) -> Array:

@@ -14,9 +14,8 @@ from sim_data.mesh import MeshLibrary
 __all__ = ["VisibleTriangles"]
 
 Array = npt.NDArray[np.float64]
-_FIRST_GROUP = (
-    40  # meshes that are drawn before one looks what they hide; each group is four times as large as the last
-)
+# meshes that are drawn before one looks what they hide, and by how much the next such groups grow
+_FIRST_GROUP, _GROWTH = 40, 3
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +94,7 @@ class VisibleTriangles:
             chosen = first + np.flatnonzero(seen)
             self._add(library, masks, mesh[chosen], linear[chosen], offset[chosen], grid, False, number)
             drawn.append(chosen)
-            first, size, number = first + size, 4 * size, number + len(chosen)
+            first, size, number = first + size, _GROWTH * size, number + len(chosen)
             if first < len(mesh):
                 farthest = farthest_of_blocks(self.nearness)
         return np.concatenate(drawn)

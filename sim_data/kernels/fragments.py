@@ -58,26 +58,28 @@ def _collect(  # type: ignore[no-untyped-def]
             seen[0], weight[0] = centre, 1.0
             if not alike[np.uint64(x)]:
                 weight[0], sum_x[0], sum_y[0] = 0.0, 0.0, 0.0
+                before, k = centre, 0
                 for j in range(3):
                     line = upper if j == 0 else (middle if j == 1 else lower)
                     for i in range(3):
                         index = line[np.uint64(2 * x + i)]
                         share = (1.0 + (i & 1)) * (1.0 + (j & 1)) / 16.0
-                        k = 0
-                        while k < number and seen[np.uint64(k)] != index:
-                            # neighbouring triangles of one surface are lit as one
-                            other = seen[np.uint64(k)]
-                            if index >= 0 and other >= 0:
-                                a, b = np.uint64(index), np.uint64(other)
-                                if sources[a, 1] == sources[b, 1]:
-                                    kind = materials[np.uint64(sources[a, 0])]
-                                    if kind == materials[np.uint64(sources[b, 0])] and (
-                                        round_[np.uint64(kind)]
-                                        or abs(planes[a, 9] - planes[b, 9]) + abs(planes[a, 10] - planes[b, 10])
-                                        < 1e-5 * planes[b, 11]
-                                    ):
-                                        break
-                            k += 1
+                        if index != before:  # else it is part of what the sample before is part of
+                            before, k = index, 0
+                            while k < number and seen[np.uint64(k)] != index:
+                                # neighbouring triangles of one surface are lit as one
+                                other = seen[np.uint64(k)]
+                                if index >= 0 and other >= 0:
+                                    a, b = np.uint64(index), np.uint64(other)
+                                    if sources[a, 1] == sources[b, 1]:
+                                        kind = materials[np.uint64(sources[a, 0])]
+                                        if kind == materials[np.uint64(sources[b, 0])] and (
+                                            round_[np.uint64(kind)]
+                                            or abs(planes[a, 9] - planes[b, 9]) + abs(planes[a, 10] - planes[b, 10])
+                                            < 1e-5 * planes[b, 11]
+                                        ):
+                                            break
+                                k += 1
                         place = np.uint64(k)
                         if k == number:
                             seen[place], weight[place], sum_x[place], sum_y[place] = index, 0.0, 0.0, 0.0

@@ -13,6 +13,7 @@ from sim_data.kernels.simd import part, vector_kernel
 
 __all__ = ["bend_point", "develop", "resample", "smear"]
 
+_F = np.float32
 _PLANAR = 1e-3  # how far from linear the inverse depth of four neighbours on one plane may be, relative
 
 
@@ -135,13 +136,13 @@ def _smear(light, depth, flow, share, most, row0, row1, out):  # type: ignore[no
 
 
 @part
-def _tone(light, gain, shot, read, noise, curve):  # type: ignore[no-untyped-def]
-    """The pixel value of one colour."""
+def _tone(light, gain, shot, read, noise, steps, curve):  # type: ignore[no-untyped-def]
+    """The pixel value of one colour; ``shot`` and ``read`` are squares, and all numbers have 32 bits."""
     value = light * gain
-    value += noise * np.sqrt(read * read + shot * shot * max(value, 0.0))
+    value += noise * np.sqrt(read + shot * max(value, _F(0.0)))
     # the curve is sampled evenly in the square root of the light
-    position = np.sqrt(min(max(value, 0.0), 4.0)) * (0.5 * (curve.shape[0] - 1))
-    return np.int32(curve[np.uint32(np.int32(position + 0.5))])
+    position = np.sqrt(min(max(value, _F(0.0)), _F(4.0))) * steps
+    return np.int32(curve[np.uint32(np.int32(position + _F(0.5)))])
 
 
 @vector_kernel(
@@ -149,22 +150,24 @@ def _tone(light, gain, shot, read, noise, curve):  # type: ignore[no-untyped-def
     "int64, uint8[:,:,::1])"
 )
 def _develop(light, glow, settings, curve, grain, shift_x, shift_y, row0, row1, out):  # type: ignore[no-untyped-def]
-    exposure, vignette, shot, read = settings[0], settings[1], settings[2], settings[3]
+    exposure, vignette = _F(settings[0]), _F(settings[1])
+    shot, read = _F(settings[2] * settings[2]), _F(settings[3] * settings[3])
     height, width = light.shape[0], light.shape[1]
     wrap = grain.shape[0] - 1
+    steps, across = _F(0.5 * (curve.shape[0] - 1)), _F(2.0 / width)
     for y in range(row0, row1):
-        dy = (y - 0.5 * height) / (0.5 * width)
+        dy = _F(2.0 * y - height) / _F(width)
         lines, glows, pixels = light[y].reshape(-1), glow[y].reshape(-1), out[y].reshape(-1)
         grains = grain[(y + shift_y) & wrap].reshape(-1)
         for x in range(width):
-            dx = (x - 0.5 * width) / (0.5 * width)
-            gain = exposure * (1.0 - vignette * (dx * dx + dy * dy))
+            dx = _F(np.int32(x)) * across - _F(1.0)
+            gain = exposure * (_F(1.0) - vignette * (dx * dx + dy * dy))
             k, g = 3 * x, np.uint32(3 * ((x + shift_x) & wrap))
             one, two = np.uint64(k + 1), np.uint64(k + 2)
             k = np.uint64(k)
-            pixels[k] = _tone(lines[k] + glows[k], gain, shot, read, grains[g], curve)
-            pixels[one] = _tone(lines[one] + glows[one], gain, shot, read, grains[np.uint32(g + 1)], curve)
-            pixels[two] = _tone(lines[two] + glows[two], gain, shot, read, grains[np.uint32(g + 2)], curve)
+            pixels[k] = _tone(lines[k] + glows[k], gain, shot, read, grains[g], steps, curve)
+            pixels[one] = _tone(lines[one] + glows[one], gain, shot, read, grains[np.uint32(g + 1)], steps, curve)
+            pixels[two] = _tone(lines[two] + glows[two], gain, shot, read, grains[np.uint32(g + 2)], steps, curve)
 
 
 def develop(

@@ -140,6 +140,10 @@ def _look_ahead(points, starts, lengths, chains, states, bodies, out):  # type: 
             )
             for k in range(found):
                 j = near[k]
+                dx, dy = bodies[j, 0] - px, bodies[j, 1] - py
+                size = long_m + wide_m + bodies[j, 3] + bodies[j, 4]
+                if dx * dx + dy * dy > size * size:
+                    continue
                 if bodies[j, 7] == CLAIM and speed * speed > 2 * _HARD_MPS2 * max(distance - 0.5, 0.01):
                     continue
                 gap = _separation(
