@@ -116,7 +116,7 @@ class _Scratch:
 
         self.room = room
         self.slots = np.full(planes, -1, np.int32)
-        self.raw = np.empty((3, room), np.int32), np.empty((3, room), np.float32)
+        self.raw = np.empty((4, room), np.int32), np.empty((3, room), np.float32)
         self.triangles = np.empty(room, np.int32)
         self.starts = np.zeros(len(RANKS) + 3, np.int64)
         self.numbers, self.places = np.empty((2, room), np.int32), np.empty((3, room), np.float32)

@@ -58,7 +58,7 @@ def test_fragments_share_each_pixel_out_among_what_it_sees() -> None:
     numbers, places = np.empty((2, room), np.int32), np.empty((3, room), np.float32)
     starts, triangles = np.zeros(len(RANKS) + 3, np.int64), np.empty(room, np.int32)
     slots = np.full(4, -1, np.int32)
-    scratch = slots, np.empty((3, room), np.int32), np.empty((3, room), np.float32)
+    scratch = slots, np.empty((4, room), np.int32), np.empty((3, room), np.float32)
     end = collect(
         (0, height), ids, sources, planes, (materials, RANKS, ROUND), scratch, triangles, (numbers, places), starts
     )
@@ -86,7 +86,7 @@ def test_fragments_stop_where_there_is_no_room() -> None:
     sources = np.stack([np.zeros(63), np.arange(63)], axis=1).astype(np.int32)
     room = 2 * 9 * 4 - 1
     out = np.empty((2, room), np.int32), np.empty((3, room), np.float32)
-    scratch = np.full(63, -1, np.int32), np.empty((3, room), np.int32), np.empty((3, room), np.float32)
+    scratch = np.full(63, -1, np.int32), np.empty((4, room), np.int32), np.empty((3, room), np.float32)
     end = collect(
         (0, 3), ids, sources, np.ones((63, SETUP_COLUMNS)), (np.zeros(1, np.uint8), RANKS, ROUND), scratch,
         np.empty(room, np.int32), out, np.zeros(len(RANKS) + 3, np.int64),
@@ -95,7 +95,7 @@ def test_fragments_stop_where_there_is_no_room() -> None:
     with pytest.raises(ValueError, match="there must be room for a row of 9 samples"):
         collect(
             (0, 3), ids, sources, np.ones((63, SETUP_COLUMNS)), (np.zeros(1, np.uint8), RANKS, ROUND),
-            (scratch[0], np.empty((3, 8), np.int32), np.empty((3, 8), np.float32)), np.empty(8, np.int32),
+            (scratch[0], np.empty((4, 8), np.int32), np.empty((3, 8), np.float32)), np.empty(8, np.int32),
             (np.empty((2, 8), np.int32), np.empty((3, 8), np.float32)), np.zeros(len(RANKS) + 3, np.int64),
         )  # fmt: skip
 
