@@ -151,8 +151,9 @@ class Optics:
         )  # fmt: skip
         camera, pinhole = self.camera, self.pinhole
         cameras = np.array([camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px, pinhole.cx_px, pinhole.cy_px])
-        seen, out = ((part.light, part.depth_m, part.semantic, part.instance, part.flow_px) for part in (view, bent))
-        resample(where, seen, self.lens, cameras, (0, height), out)
+        seen = view.light, view.depth_m, view.semantic, view.instance
+        out = bent.light, bent.depth_m, bent.semantic, bent.instance, bent.flow_px
+        resample(where, seen, view.surfaces, self.lens, cameras, (0, height), out)
         return bent
 
 

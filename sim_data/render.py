@@ -147,6 +147,7 @@ class Renderer:
         seen = View.empty(height, width)
         for tile in tiles(height, width):
             self.shading.fill(placed, tile, seen)
+        seen.surfaces = placed.ids, placed.planes, placed.sources, placed.motions
         seen.whole = self._whole(view, scene.instance[rows], (height, width))
         return seen
 

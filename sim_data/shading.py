@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,8 @@ class View:
         semantic: (H, W) u8 into ``SEMANTIC_CLASSES``.
         instance: (H, W) i32, 0 for stuff.
         flow_px: (H, W, 2) f32 to the next frame, NaN where the point goes behind the camera.
+        surfaces: samples' triangles, their planes and sources, motions of placed meshes, as ``resample`` takes them;
+            valid until the renderer's next view.
         whole: pixels that each object would have with nothing before it, by id, for all that may be seen.
     """
 
@@ -54,6 +57,7 @@ class View:
     semantic: npt.NDArray[np.uint8]
     instance: npt.NDArray[np.int32]
     flow_px: npt.NDArray[np.float32]
+    surfaces: tuple[npt.NDArray[Any], ...] = ()
     whole: dict[int, int] = field(default_factory=dict)
 
     @classmethod
