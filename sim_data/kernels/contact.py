@@ -14,6 +14,7 @@ _F = np.float32
 _REACH_M = 0.7  # where the darkening beside a footprint has faded
 _INSET_M = 0.25  # bodies overhang their wheels
 _DEPTH, _FADE_M = 0.88, 0.38
+_WIDE_M = 1.5
 
 
 @njit(
@@ -31,7 +32,9 @@ def _darken(footprints, low_x, low_y, density, field):  # type: ignore[no-untype
         row0 = min(max(int((y - reach - low_y) * density), 0), height)
         row1 = min(max(int((y + reach - low_y) * density + 2), 0), height)
         cosine, sine = _F(math.cos(yaw)), _F(math.sin(yaw))
-        half_long, half_wide = _F(0.5 * length - _INSET_M), _F(0.5 * wide - _INSET_M)
+        # what is narrow hides little of the sky
+        strength = _F(_DEPTH * min(1.0, (wide / _WIDE_M) ** 2))
+        half_long, half_wide = _F(max(0.5 * length - _INSET_M, 0.0)), _F(max(0.5 * wide - _INSET_M, 0.0))
         for row in range(row0, row1):
             gy = _F((row + 0.5) / density + low_y - y)
             for column in range(column0, column1):
@@ -41,7 +44,7 @@ def _darken(footprints, low_x, low_y, density, field):  # type: ignore[no-untype
                 square = along * along + across * across
                 if square > _F(_REACH_M * _REACH_M * 4.0):
                     continue
-                dark = _F(_DEPTH) * _F(math.exp(square * _F(-1 / _FADE_M**2)))
+                dark = strength * _F(math.exp(square * _F(-1 / _FADE_M**2)))
                 field[np.uint64(row), np.uint64(column)] = max(field[np.uint64(row), np.uint64(column)], dark)
 
 

@@ -70,7 +70,7 @@ def _daylight(  # type: ignore[no-untyped-def]
     move_k, move_x, move_y = _F(view[5, 0]), _F(view[5, 1]), _F(view[5, 2])
     contact_x, contact_y, contact_k = _F(contact_view[0]), _F(contact_view[1]), _F(contact_view[2])
     zero, half, one = _F(0.0), _F(0.5), _F(1.0)
-    wide, tall = _F(contact.shape[1]), _F(contact.shape[0])
+    wide, tall = _F(contact.shape[1]) - _F(2.0), _F(contact.shape[0]) - _F(2.0)
     border = _F(near.shape[0]) - _F(2.0)
     for i in range(start, stop):
         a, b, c = nx[i], ny[i], nz[i]
@@ -96,10 +96,15 @@ def _daylight(  # type: ignore[no-untyped-def]
         if leaves:
             open_sky = (_F(0.35) + _F(0.4) * open_sky) * looks[np.uint32(slots[i]), 0]
         else:  # less light beside and beneath vehicles
-            column, row = (x - contact_x) * contact_k, (y - contact_y) * contact_k
+            column, row = (x - contact_x) * contact_k - half, (y - contact_y) * contact_k - half
             known = (column >= zero) & (row >= zero) & (column < wide) & (row < tall) & (z < _F(0.4))
-            column, row = min(max(column, zero), wide - one), min(max(row, zero), tall - one)
-            dark = contact[np.uint32(np.int32(row)), np.uint32(np.int32(column))] * max(zero, one - z * _F(2.5))
+            left, above = min(max(np.floor(column), zero), wide), min(max(np.floor(row), zero), tall)
+            dx, dy = column - left, row - above
+            k, m = np.uint32(np.int32(left)), np.uint32(np.int32(above))
+            right, under = np.uint32(k + 1), np.uint32(m + 1)
+            upper = contact[m, k] + (contact[m, right] - contact[m, k]) * dx
+            lower = contact[under, k] + (contact[under, right] - contact[under, k]) * dx
+            dark = (upper + (lower - upper) * dy) * max(zero, one - z * _F(2.5))
             open_sky *= one - dark if known else one
         below = half - half * c
         direct = share * cosine
