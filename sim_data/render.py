@@ -30,7 +30,7 @@ __all__ = ["Renderer", "Surroundings", "View"]
 
 Array = npt.NDArray[np.float64]
 _REACH_M = 900.0
-_COARSE_FROM_M, _COARSE_FOCAL_PX = 42.0, 721.0
+_COARSE_FROM_M, _DISTANT_FROM_M, _COARSE_FOCAL_PX = 42.0, 200.0, 721.0
 _CONTACT_CELLS, _CONTACT_CELLS_PER_M = 400, 4.0
 _SKY_ID = 10
 
@@ -56,8 +56,19 @@ class Renderer:
     """Renders scenes of one world under one light."""
 
     def __init__(
-        self, library: MeshLibrary, coarse: dict[int, int], paints: list[Array], light: Light, lamps: Array, seed: int
-    ) -> None:
+        self, library: MeshLibrary, rougher: tuple[dict[int, int], dict[int, int]], paints: list[Array], light: Light,
+        lamps: Array, seed: int,
+    ) -> None:  # fmt: skip
+        """Prepares textures and light.
+
+        Args:
+            library: of all meshes.
+            rougher: for some of them the ones to draw in the distance, and where they are a few pixels wide.
+            paints: lane markings by road surface.
+            light: of the drive.
+            lamps: (L, 10) street lamps, as ``add_lamp`` takes them.
+            seed: of textures and noise.
+        """
         self.library = library
         self.light = light
         self.lamps = lamps
@@ -66,8 +77,9 @@ class Renderer:
             library, np.ascontiguousarray(np.stack(paints)), np.ascontiguousarray(car_table()), light.vector, texels
         )
         self.coarse = np.arange(len(library.meshes))
-        for fine, rough in coarse.items():
-            self.coarse[fine] = rough
+        self.coarse[list(rougher[0])] = list(rougher[0].values())
+        self.distant = self.coarse.copy()
+        self.distant[list(rougher[1])] = list(rougher[1].values())
         self.shadows = Shadows(library, self.coarse, self.masks, light.sun)
         self._local = threading.local()
 
@@ -89,7 +101,7 @@ class Renderer:
     def visible(
         self, scene: Scene, camera: Array, size: tuple[int, int], world_SE3_cam: SE3, reach_m: float
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Rows of the scene that may be seen, nearest first, and the mesh to draw for each (coarse when small).
+        """Rows of the scene that may be seen, nearest first, and the mesh to draw for each (rougher when small).
 
         Args:
             scene: what stands where.
@@ -103,8 +115,9 @@ class Renderer:
             np.array([*camera, *size], np.float64), reach_m,
         )  # fmt: skip
         mesh = scene.mesh[rows]
-        far = distance > _COARSE_FROM_M * camera[0] / _COARSE_FOCAL_PX
-        return rows, np.where(far, self.coarse[mesh], mesh)
+        scale = camera[0] / _COARSE_FOCAL_PX
+        nearly = np.where(distance > _COARSE_FROM_M * scale, self.coarse[mesh], mesh)
+        return rows, np.where(distance > _DISTANT_FROM_M * scale, self.distant[mesh], nearly)
 
     def buffers(self, height: int, width: int) -> VisibleTriangles:
         """This thread's buffers of a sample grid."""

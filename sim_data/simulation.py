@@ -73,7 +73,12 @@ class Simulation:
         rng = np.random.default_rng([seed, 2])
         self.light = draw_light(scenario.weather, rng)
         self.renderer = Renderer(
-            self.world.library, self.world.coarse, self.world.ground.paints, self.light, self.world.lamps, seed
+            self.world.library,
+            (self.world.coarse, self.world.distant),
+            self.world.ground.paints,
+            self.light,
+            self.world.lamps,
+            seed,
         )
         self.lidar = None if rig.lidar is None else Lidar(rig.lidar)
         self.truth = TruthFinder(self.world.library)
