@@ -105,8 +105,8 @@ class Placed:
 
 
 def tiles(height: int, width: int) -> list[tuple[int, int]]:
-    """First row and one past the last of each tile; an even number of tiles, since two threads are common."""
-    count = 2 * max(1, round(height * width / (2 * _TILE_PIXELS)))
+    """First row and one past the last of each tile."""
+    count = max(1, round(height * width / _TILE_PIXELS))
     edges = np.linspace(0, height, min(count, height) + 1).round().astype(int)
     return [(int(a), int(b)) for a, b in itertools.pairwise(edges) if b > a]
 
