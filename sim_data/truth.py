@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ from scipy.spatial import ConvexHull
 
 from perception.geometry import SE3, PinholeCamera
 from sim_data.kernels.boxes import bound_instances, bound_outlines
-from sim_data.mesh import MeshLibrary
+from sim_data.mesh import Mesh, MeshLibrary
 from sim_data.movers import Objects
 from sim_data.optics import Optics, Picture
 from sim_data.scene import about_z
@@ -53,18 +54,10 @@ class ObjectTruth:
 
 
 class TruthFinder:
-    """Finds boxes; keeps the convex hulls of the meshes it has seen."""
+    """Finds boxes."""
 
     def __init__(self, library: MeshLibrary) -> None:
         self.library = library
-        self.hulls: dict[int, Array] = {}
-
-    def _hull(self, mesh: int) -> Array:
-        if mesh not in self.hulls:
-            points = np.unique(self.library.meshes[mesh].vertices.reshape(-1, 3).astype(np.float64), axis=0)
-            flat = (points.max(axis=0) - points.min(axis=0)).min() < 1e-6
-            self.hulls[mesh] = points if flat else points[ConvexHull(points).vertices]
-        return self.hulls[mesh]
 
     def find(
         self, objects: Objects, optics: Optics, world_SE3_cam: SE3, picture: Picture, view: View
@@ -86,7 +79,7 @@ class TruthFinder:
         kept = (pixels[objects.instance[rows]] > 0) | (place[:, 2] <= _HIDDEN_RANGE_M)
         rows, place = rows[kept], place[kept]
         rotation = world_SE3_cam.rotation.T @ about_z(objects.yaw[rows])
-        hulls = [self._hull(int(mesh)) for mesh in objects.mesh[rows]]
+        hulls = [_hull(self.library.meshes[int(mesh)]) for mesh in objects.mesh[rows]]
         starts = np.concatenate([[0], np.cumsum([len(hull) for hull in hulls])]).astype(np.int64)
         lens = np.array([camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px])
         ideal, deepest = bound_outlines(
@@ -112,6 +105,14 @@ class TruthFinder:
         area = (full[:, 2] - full[:, 0]) * (full[:, 3] - full[:, 1])
         cut = 1.0 - (inside[:, 2] - inside[:, 0]) * (inside[:, 3] - inside[:, 1]) / area
         return ObjectTruth(objects.take(rows), full, visible, count, share, cut)
+
+
+@lru_cache(maxsize=1024)
+def _hull(mesh: Mesh) -> Array:
+    """(P, 3) corners of a mesh's convex hull, m; many drives share their meshes."""
+    points = np.unique(mesh.vertices.reshape(-1, 3).astype(np.float64), axis=0)
+    flat = (points.max(axis=0) - points.min(axis=0)).min() < 1e-6
+    return points if flat else points[ConvexHull(points).vertices]
 
 
 def _clipped(boxes: Array, camera: PinholeCamera) -> Array:
