@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,6 +114,7 @@ class Movers:
         self.semantic = np.array([SEMANTIC_CLASSES.index(SEMANTIC_OF_OBJECT[name]) for name in cast.classes], np.uint8)
         self.instances = np.array(cast.instances, np.int32)
         self._still = self._still_scene()
+        self._local = threading.local()
         shapes = traffic.wholes[1:, SHAPE]
         numbers = np.array([vehicle.number for vehicle in traffic.vehicles[1:]], np.int64)
         self._cyclists, motorcycles = np.flatnonzero(shapes == CYCLIST), np.flatnonzero(shapes == MOTORCYCLIST)
@@ -167,19 +170,34 @@ class Movers:
         )  # fmt: skip
 
     def scene(self, now: Moment, following: Moment) -> Scene:
-        """What stands where, and where it will be."""
-        still, count = self._still, len(now.mesh)
-        rotation, ones = about_z(now.yaw), np.ones(count)
-        centres, radii = spheres(self.world.library, now.mesh, rotation, now.position, ones)
-        join = np.concatenate
-        return Scene(
-            join([still.mesh, now.mesh]), join([still.rotation, rotation]), join([still.position, now.position]),
-            join([still.scale, ones]), join([still.rotation, about_z(following.yaw)]),
-            join([still.position, following.position]), join([still.looks, now.looks]),
-            join([still.semantic, self.semantic]), join([still.instance, self.instances]),
-            join([still.casts, np.ones(count, bool)]), join([still.centres, centres]), join([still.radii, radii]),
-            still.fixed,
+        """What stands where, and where it will be; valid until this thread's next call."""
+        scene: Scene | None = getattr(self._local, "scene", None)
+        if scene is None:
+            scene = self._local.scene = self._template()
+        moving = slice(scene.fixed, None)
+        rotation = about_z(now.yaw)
+        scene.mesh[moving], scene.rotation[moving], scene.position[moving] = now.mesh, rotation, now.position
+        scene.next_rotation[moving], scene.next_position[moving] = about_z(following.yaw), following.position
+        scene.looks[moving] = now.looks
+        scene.centres[moving], scene.radii[moving] = spheres(
+            self.world.library, now.mesh, rotation, now.position, scene.scale[moving]
+        )
+        return scene
+
+    def _template(self) -> Scene:
+        """A scene of its own whose moving rows are still to be filled."""
+        still, count = self._still, len(self.looks)
+
+        def longer(part: Any, tail: Any = 0) -> Any:
+            return np.concatenate([part, np.full((count, *part.shape[1:]), tail, part.dtype)])
+
+        scene = Scene(
+            longer(still.mesh), longer(still.rotation), longer(still.position), longer(still.scale, 1.0),
+            longer(still.rotation), longer(still.position), longer(still.looks), longer(still.semantic),
+            longer(still.instance), longer(still.casts, True), longer(still.centres), longer(still.radii), still.fixed,
         )  # fmt: skip
+        scene.semantic[still.fixed :], scene.instance[still.fixed :] = self.semantic, self.instances
+        return scene
 
     def objects(self, now: Moment, following: Moment, dt_s: float) -> Objects:
         """Everything with an identity; velocity is the change of place until the next frame."""

@@ -26,6 +26,7 @@ def _place(  # type: ignore[no-untyped-def]
     count, triangles, sources, planes, attributes, materials, pars, faces, inverses, view_t, rotations, looks, near,
     uv, normals, local, appearance,
 ):  # fmt: skip
+    slopes = np.empty((3, 3))
     for slot in range(count):
         row = triangles[slot]
         triangle, placed = sources[row, 0], sources[row, 1]
@@ -50,6 +51,12 @@ def _place(  # type: ignore[no-untyped-def]
                 shift -= total * (tx if k == 0 else (ty if k == 1 else tz))
             uv[slot, 4 * f + 3] = shift
         # normals: world from camera coordinates
+        for d in range(3):
+            for k in range(3):
+                slope = 0.0
+                for e in range(3):
+                    slope += attributes[triangle, 4 * d + e] * inverses[placed, e, k]
+                slopes[d, k] = slope
         for c in range(3):
             shift = 0.0
             for d in range(3):
@@ -57,10 +64,7 @@ def _place(  # type: ignore[no-untyped-def]
             for k in range(3):
                 total = 0.0
                 for d in range(3):
-                    slope = 0.0
-                    for e in range(3):
-                        slope += attributes[triangle, 4 * d + e] * inverses[placed, e, k]
-                    total += rotations[placed, c, d] * slope
+                    total += rotations[placed, c, d] * slopes[d, k]
                 normals[slot, 4 * c + k] = total
                 shift -= total * (tx if k == 0 else (ty if k == 1 else tz))
             normals[slot, 4 * c + 3] = shift
