@@ -32,15 +32,16 @@ from perception.evaluation.detection import evaluate_detection_folder
 from perception.files import write_text_atomic
 from perception.types import Frame
 from sim_data import load_rig, stream
-from sim_data.kernels.raster import rasterise, setup_triangles
 from sim_data.kitti_writer import KittiWriter, object_rows
 from sim_data.lidar import Lidar
-from sim_data.render import Renderer, VisibleTriangles
+from sim_data.render import Renderer
 from sim_data.rigs import Rig
 from sim_data.scenario import load_scenario
 from sim_data.shading import Shading
+from sim_data.shadows import Shadows
 from sim_data.simulation import Simulation
 from sim_data.truth import TruthFinder
+from sim_data.visibility import VisibleTriangles
 
 SCENARIOS = ("city", "junctions", "suburb", "crowd", "roundabout", "dusk")
 
@@ -103,8 +104,8 @@ def parts(name: str, frames: int) -> dict[str, float]:
 
     with pytest.MonkeyPatch.context() as patch:
         timed(Renderer, "render", "render")
-        timed(Renderer, "visible", "finding what is in view, lidar included")
-        timed(Renderer, "_shadows", "shadow maps")
+        timed(Renderer, "visible", "choosing what may be in view, lidar included")
+        timed(Shadows, "maps", "shadow maps")
         timed(Shading, "fill", "shading, flow, depth, classes")
         timed(TruthFinder, "find", "boxes")
         timed(Lidar, "scan", "lidar")
@@ -118,10 +119,10 @@ def parts(name: str, frames: int) -> dict[str, float]:
         spent["everything"] = 1e3 * (time.process_time() - began)
         simulation.close()
     spent["rasterising the camera"] = (
-        spent["render"] - spent["shadow maps"] - spent["shading, flow, depth, classes"]
+        spent["render"] - spent["shading, flow, depth, classes"]
     )  # fmt: skip
     spent["traffic, lens, sensor and the rest"] = (
-        spent["everything"] - spent.pop("render") - spent["boxes"] - spent.get("lidar", 0.0)
+        spent["everything"] - spent.pop("render") - spent["boxes"] - spent["shadow maps"] - spent.get("lidar", 0.0)
     )
     camera = load_rig(name).cameras[0]
     size = f"{camera.width_px}x{camera.height_px}"
@@ -133,7 +134,7 @@ def visibility() -> dict[str, float]:
     simulation = Simulation(load_scenario("city"), 1, load_rig("kitti"), threads=1)
     next(simulation.frames(1))
     renderer = simulation.renderer
-    scene = simulation._scene(simulation._now, simulation._now)
+    scene = simulation.movers.scene(simulation._now, simulation._now)
     camera = simulation.rig.cameras[0]
     pose = simulation._now.world_SE3_ego @ camera.ego_SE3_cam
     lens = np.array([camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px])
@@ -146,14 +147,7 @@ def visibility() -> dict[str, float]:
     first, last = library.first[mesh], library.last[mesh]
 
     def ours() -> None:
-        count = setup_triangles(
-            library.vertices, library.attributes, library.flags, first, last, linear, offset, grid, False, view.planes,
-            view.boxes, view.sources,
-        )  # fmt: skip
-        rasterise(
-            view.planes, view.boxes, view.sources, count, library.flags, renderer.masks, False, (0, 751),
-            view.nearness, view.ids,
-        )  # fmt: skip
+        view.draw_seen(library, renderer.masks, mesh, linear, offset, grid)
 
     triangles = np.concatenate(
         [library.vertices[a:b] @ m.T + t for a, b, m, t in zip(first, last, linear, offset, strict=True)]

@@ -149,16 +149,27 @@ def _write_frames(
     writer = KittiWriter(folder, loaded)
     try:
         position = 0
-        for index in indices:
-            simulation.skip(index - position)
-            for frame in simulation.frames(1):
+        for first, count in _runs(indices):
+            simulation.skip(first - position)
+            for frame in simulation.frames(count):
                 writer.write(frame, seed)
-            position = index + 1
-            if progress is not None:
-                progress(1)
+                if progress is not None:
+                    progress(1)
+            position = first + count
     finally:
         simulation.close()
     return len(indices)
+
+
+def _runs(indices: list[int]) -> list[tuple[int, int]]:
+    """First index and length of each stretch without a gap."""
+    runs: list[tuple[int, int]] = []
+    for index in indices:
+        if runs and index == sum(runs[-1]):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((index, 1))
+    return runs
 
 
 def _write_parallel(

@@ -6,6 +6,8 @@ mesh's yaw turns it.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from sim_data.mesh import Mesh, MeshBuilder
@@ -21,6 +23,7 @@ LIGHT_RGB = {"red": (1.0, 0.07, 0.03), "yellow": (1.0, 0.55, 0.05), "green": (0.
 SIGN_DESIGNS = {"speed": 0, "warning": 1, "priority": 2, "mandatory": 3, "board": 4, "back": 5}
 
 
+@cache
 def build_lamp_post(height_m: float = 7.5, arm_m: float = 1.6) -> Mesh:
     """A lamp post whose arm reaches along +y."""
     builder = MeshBuilder()
@@ -49,6 +52,7 @@ def _disc(sides: int, radius: float, turn: float) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radius
 
 
+@cache
 def build_sign(design: str) -> Mesh:
     """A sign plate centred on its own origin; the face looks along -x."""
     builder = MeshBuilder()
@@ -73,6 +77,7 @@ def build_sign(design: str) -> Mesh:
     return builder.finish()
 
 
+@cache
 def build_light_head(state: str) -> Mesh:
     """A traffic light's housing, 0.95 m tall, with its three lenses looking along -x."""
     builder = MeshBuilder()
@@ -121,6 +126,7 @@ def build_guard_rail(length_m: float) -> Mesh:
     return builder.finish()
 
 
+@cache
 def build_bollard() -> Mesh:
     """A bollard."""
     builder = MeshBuilder()
@@ -128,6 +134,7 @@ def build_bollard() -> Mesh:
     return builder.finish()
 
 
+@cache
 def build_bin() -> Mesh:
     """A wheeled bin."""
     builder = MeshBuilder()

@@ -15,11 +15,13 @@ LEAF_RGB = ((0.085, 0.140, 0.030), (0.060, 0.110, 0.030), (0.110, 0.150, 0.040),
 
 
 def tree_meshes(world: World, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Numbers of the trees' meshes, close up and from afar."""
+    """Numbers of the trees' meshes, close up and in the distance; their last level of detail goes to the world."""
     pairs = []
     for kind in (*TREE_KINDS, "round", "wide"):
-        near = world.library.add(build_tree(rng, kind, 1))
-        far = world.library.add(build_tree(rng, kind, 0))
+        near = world.library.add(build_tree(rng, kind, 2))
+        far = world.library.add(build_tree(rng, kind, 1))
+        tiny = world.library.add(build_tree(np.random.default_rng(near), kind, 0))
+        world.distant.update({near: tiny, far: tiny})
         pairs.append((near, far))
     return pairs
 

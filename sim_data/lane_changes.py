@@ -1,32 +1,18 @@
-"""Changes of lanes: when they pay, whether there is a gap, and the sideways way they take."""
+"""Changes of lanes: when they pay, and whether there is a gap."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+from sim_data.kernels.traffic import CHANGE_S, LEAST_CHANGE_MPS
 from sim_data.network import Network
 from sim_data.vehicle_state import Vehicle
 
-__all__ = ["CHANGE_S", "consider_change", "shifted"]
+__all__ = ["CALM_AFTER_S", "consider_change"]
 
-CHANGE_S = 4.0
-_LEAST_SPEED_MPS = 5.0
+CALM_AFTER_S = CHANGE_S + 3.0
 _BEFORE_JUNCTION_M = 45.0
-
-
-def shifted(vehicle: Vehicle, dt_s: float) -> None:
-    """Moves a vehicle that changes lanes a step further to its new lane, along a quintic in time."""
-    if vehicle.change_s < 0:
-        return
-    # who has nearly stopped does not slide sideways
-    vehicle.change_s += dt_s * min(1.0, vehicle.speed_mps / _LEAST_SPEED_MPS)
-    t = min(vehicle.change_s / CHANGE_S, 1.0)
-    vehicle.offset_m = vehicle.change_from_m * (1.0 - t**3 * (10.0 - 15.0 * t + 6.0 * t * t))
-    rate = -vehicle.change_from_m * 30.0 * t * t * (1.0 - t) ** 2 / CHANGE_S
-    vehicle.slope = rate / max(vehicle.speed_mps, _LEAST_SPEED_MPS)
-    if t >= 1.0:
-        vehicle.change_s, vehicle.offset_m, vehicle.slope = -1.0, 0.0, 0.0
 
 
 def consider_change(network: Network, bodies: npt.NDArray[np.float64], vehicles: list[Vehicle], number: int) -> bool:
@@ -36,7 +22,7 @@ def consider_change(network: Network, bodies: npt.NDArray[np.float64], vehicles:
     free_end = path.ahead_junction < 0 or len(network.junctions[path.ahead_junction].arms) < 3
     if (
         vehicle.shape == -1 or vehicle.change_s >= 0 or vehicle.granted >= 0 or path.junction >= 0
-        or vehicle.speed_mps < _LEAST_SPEED_MPS or (path.left < 0 and path.right < 0)
+        or vehicle.speed_mps < LEAST_CHANGE_MPS or (path.left < 0 and path.right < 0)
         or not 8.0 < vehicle.s_m < path.length_m - (8.0 if free_end else _BEFORE_JUNCTION_M)
     ):  # fmt: skip
         return False

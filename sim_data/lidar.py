@@ -7,8 +7,10 @@ import numpy.typing as npt
 
 from perception.geometry import EGO_R_CAM, SE3
 from sim_data.kernels.lidar import cast_beams
-from sim_data.render import Renderer, Scene, VisibleTriangles
+from sim_data.kernels.placing import onto_camera
+from sim_data.render import Renderer
 from sim_data.rigs import LidarSpec
+from sim_data.scene import Scene
 
 __all__ = ["Lidar"]
 
@@ -16,7 +18,7 @@ _GRID = 900
 
 
 class Lidar:
-    """Casts the beams of one lidar; keeps its buffers from frame to frame."""
+    """Casts the beams of one lidar."""
 
     def __init__(self, spec: LidarSpec) -> None:
         self.spec = spec
@@ -39,7 +41,6 @@ class Lidar:
         top, bottom = max(0.02, steep[1]) + 0.01, -min(-0.02, steep[0]) + 0.01
         self.size = (_GRID, int((top + bottom) * self.focal) + 2)
         self.centre = (0.5 * (_GRID - 1), top * self.focal)
-        self.view = VisibleTriangles.sized(self.size[1], self.size[0])
 
     def scan(
         self, renderer: Renderer, scene: Scene, world_SE3_ego: SE3, rng: np.random.Generator
@@ -51,19 +52,21 @@ class Lidar:
         reflectance = np.zeros(len(self.directions_ego))
         grid = np.array([self.focal, self.focal, *self.centre, *self.size], np.float64)
         bright = np.clip(scene.looks[:, :3].mean(axis=1), 0.05, 0.9)
+        view = renderer.buffers(self.size[1], self.size[0])
         for turn, beams, directions in self.faces:
             world_SE3_view = world_SE3_ego @ SE3(turn, origin)
             rows, mesh = renderer.visible(scene, grid[:4], self.size, world_SE3_view, spec.max_range_m)
-            linear = world_SE3_view.rotation.T @ (scene.rotation[rows] * scene.scale[rows][:, None, None])
-            offset = (scene.position[rows] - world_SE3_view.translation) @ world_SE3_view.rotation
-            renderer.fill_view(self.view, mesh, linear, offset, grid)
+            linear, offset = onto_camera(
+                rows, scene.rotation, scene.position, scene.scale, world_SE3_view.rotation, world_SE3_view.translation
+            )
+            rows = rows[view.draw_seen(renderer.library, renderer.masks, mesh, linear, offset, grid)]
             distance, hits = cast_beams(
-                directions, grid, self.view.ids, self.view.planes, self.view.sources, renderer.library.flags,
+                directions, grid, view.ids, view.planes, view.sources, renderer.library.flags,
                 renderer.masks,
             )  # fmt: skip
             ranges[beams] = distance
             found = np.flatnonzero(hits >= 0)
-            reflectance[beams[found]] = bright[rows[self.view.sources[hits[found], 1]]]
+            reflectance[beams[found]] = bright[rows[view.sources[hits[found], 1]]]
         kept = np.isfinite(ranges) & (ranges > 0.9) & (ranges < spec.max_range_m)
         # dark surfaces stop answering before bright ones do
         kept &= ranges < spec.max_range_m * np.sqrt(np.clip(reflectance / 0.10, 0.05, 1.0))

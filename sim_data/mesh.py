@@ -15,10 +15,20 @@ import numpy.typing as npt
 from sim_data.kernels.raster import FLAG_MASKED, FLAG_TWO_SIDED
 from sim_data.materials import MATERIALS
 
-__all__ = ["Mesh", "MeshBuilder", "MeshLibrary", "affine_attributes"]
+__all__ = ["Mesh", "MeshBuilder", "MeshLibrary", "affine_attributes", "face_planes"]
 
 Array = npt.NDArray[np.float64]
 Numbers = Any  # an array or nested sequences of numbers
+# corners of an upright box's faces: which of x0 y0 z0 x1 y1 z1 they have
+_BOX = np.array(
+    [
+        [[3, 1, 2], [3, 4, 2], [3, 4, 5], [3, 1, 5]],
+        [[0, 4, 2], [0, 1, 2], [0, 1, 5], [0, 4, 5]],
+        [[3, 4, 2], [0, 4, 2], [0, 4, 5], [3, 4, 5]],
+        [[0, 1, 2], [3, 1, 2], [3, 1, 5], [0, 1, 5]],
+        [[0, 1, 5], [3, 1, 5], [3, 4, 5], [0, 4, 5]],
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,14 +58,11 @@ class Mesh:
 
 def _cross(a: Array, b: Array) -> Array:
     """Cross products of rows; ``np.cross`` is slow on the few rows of a small part."""
-    return np.stack(
-        [
-            a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1],
-            a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2],
-            a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0],
-        ],
-        axis=1,
-    )
+    out = np.empty_like(a)
+    out[:, 0] = a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1]
+    out[:, 1] = a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2]
+    out[:, 2] = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    return out
 
 
 def affine_attributes(vertices: Array, values: Array) -> Array:
@@ -79,6 +86,14 @@ def affine_attributes(vertices: Array, values: Array) -> Array:
     gradient = np.linalg.solve(frame, delta)  # (T, 3, K)
     constant = values[:, 0] - np.einsum("tc,tck->tk", vertices[:, 0], gradient)
     return np.concatenate([gradient.transpose(0, 2, 1), constant[..., None]], axis=2)
+
+
+def face_planes(vertices: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(T, 4) outward unit normals and constants of triangles (T, 3, 3): together the distance before a face, m."""
+    corners = vertices.astype(np.float64)
+    normal = _cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    return np.column_stack([normal, -np.einsum("tc,tc->t", normal, corners[:, 0])]).astype(np.float32)
 
 
 @dataclass(slots=True)
@@ -105,17 +120,19 @@ class MeshBuilder:
         """Adds (T, 3, 3) triangles with (T, 3, 2) texture coordinates and (T, 3, 3) normals (default: flat)."""
         triangles = np.asarray(vertices, dtype=np.float64).reshape(-1, 3, 3)
         cross = _cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-        length = np.sqrt((cross * cross).sum(axis=1, keepdims=True))
-        keep = length[:, 0] > 1e-10
-        count = int(keep.sum())
+        length = np.sqrt(np.einsum("tc,tc->t", cross, cross))[:, None]
+        keep: npt.NDArray[np.bool_] | slice = slice(None)
+        if not length.min(initial=1.0) > 1e-10:
+            keep = length[:, 0] > 1e-10
+            triangles, cross, length = triangles[keep], cross[keep], length[keep]
+        count = len(triangles)
         if count == 0:
             return
-        triangles, cross, length = triangles[keep], cross[keep], length[keep]
+        smooth = np.empty((count, 3, 3))
         if normals is None:
-            flat = cross / length
-            smooth = np.repeat(flat[:, None], 3, axis=1)
+            smooth[:] = (cross / length)[:, None]
         else:
-            smooth = np.asarray(normals, dtype=np.float64).reshape(-1, 3, 3)[keep]
+            smooth[:] = np.asarray(normals, dtype=np.float64).reshape(-1, 3, 3)[keep]
         texture = np.zeros((count, 3, 2)) if uvs is None else np.asarray(uvs, dtype=np.float64).reshape(-1, 3, 2)[keep]
         flag = (FLAG_TWO_SIDED if two_sided else 0) | (0 if mask_layer is None else FLAG_MASKED | (mask_layer << 4))
         self.vertices.append(triangles)
@@ -123,7 +140,7 @@ class MeshBuilder:
         self.uvs.append(texture)
         self.materials.append(np.full(count, MATERIALS.index(material), np.uint8))
         self.flags.append(np.full(count, flag, np.uint8))
-        self.pars.append(np.tile(np.asarray(par, dtype=np.float64), (count, 1)))
+        self.pars.append(np.full((count, 2), par, np.float64))
 
     def grow(self, factor: float) -> None:
         """Makes everything that was added so far larger about the origin."""
@@ -154,17 +171,8 @@ class MeshBuilder:
 
     def add_box(self, low: Numbers, high: Numbers, material: str, par: tuple[float, float] = (0.0, 0.0)) -> None:
         """An upright box without its bottom face; texture coordinates in metres."""
-        x0, y0, z0 = np.asarray(low, dtype=np.float64)
-        x1, y1, z1 = np.asarray(high, dtype=np.float64)
-        quads = np.array(
-            [
-                [[x1, y0, z0], [x1, y1, z0], [x1, y1, z1], [x1, y0, z1]],
-                [[x0, y1, z0], [x0, y0, z0], [x0, y0, z1], [x0, y1, z1]],
-                [[x1, y1, z0], [x0, y1, z0], [x0, y1, z1], [x1, y1, z1]],
-                [[x0, y0, z0], [x1, y0, z0], [x1, y0, z1], [x0, y0, z1]],
-                [[x0, y0, z1], [x1, y0, z1], [x1, y1, z1], [x0, y1, z1]],
-            ]
-        )
+        ends = np.concatenate([np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)])
+        quads = ends[_BOX]
         uvs = np.stack([quads[..., 0] + quads[..., 1], quads[..., 2]], axis=-1)
         uvs[4] = quads[4, :, :2]
         self.add_quads(quads, material, uvs, None, par)
@@ -261,10 +269,13 @@ class MeshLibrary:
     first: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     last: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     vertices: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3, 3), np.float32))
+    faces: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     attributes: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 20), np.float32))
     materials: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     flags: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     pars: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    lows: Array = field(default_factory=lambda: np.zeros((0, 3)))
+    highs: Array = field(default_factory=lambda: np.zeros((0, 3)))
     centres: Array = field(default_factory=lambda: np.zeros((0, 3)))
     radii: Array = field(default_factory=lambda: np.zeros(0))
 
@@ -279,10 +290,13 @@ class MeshLibrary:
         self.last = np.cumsum(counts)
         self.first = self.last - counts
         self.vertices = np.concatenate([mesh.vertices for mesh in self.meshes])
+        self.faces = face_planes(self.vertices)
         self.attributes = np.concatenate([mesh.attributes for mesh in self.meshes])
         self.materials = np.concatenate([mesh.materials for mesh in self.meshes])
         self.flags = np.concatenate([mesh.flags for mesh in self.meshes])
         self.pars = np.concatenate([mesh.pars for mesh in self.meshes])
         bounds = [mesh.bounds for mesh in self.meshes]
-        self.centres = np.array([(low + high) / 2 for low, high in bounds])
-        self.radii = np.array([np.linalg.norm(high - low) / 2 for low, high in bounds])
+        self.lows = np.array([low for low, _ in bounds])
+        self.highs = np.array([high for _, high in bounds])
+        self.centres = (self.lows + self.highs) / 2
+        self.radii = np.linalg.norm(self.highs - self.lows, axis=1) / 2

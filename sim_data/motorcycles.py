@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def _wheel(builder: MeshBuilder, x: float, radius: float, wide: float) -> None:
         builder.add_tube((x, 0.0, radius), a, 0.012, 0.012, "plain", 3, (0.3, 0.0))
 
 
+@cache
 def build_motorcycle(kind: int) -> Mesh:
     """A rider on a road motorcycle (0) or on a scooter (1); stands on z = 0 and faces x."""
     builder = MeshBuilder()

@@ -6,7 +6,6 @@ moves the truth with the picture; nothing else touches the truth.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -110,14 +109,13 @@ class Optics:
         return np.asarray(bent * [camera.fx_px, camera.fy_px] + [camera.cx_px, camera.cy_px])
 
     def develop(
-        self, view: View, by_bands: Callable[..., None], exposure: float, grain: npt.NDArray[np.float32],
-        noise_shift: tuple[int, int], dt_s: float, time_s: float,
+        self, view: View, exposure: float, grain: npt.NDArray[np.float32], noise_shift: tuple[int, int], dt_s: float,
+        time_s: float,
     ) -> Picture:  # fmt: skip
         """The picture of a pinhole's view.
 
         Args:
             view: of ``pinhole``.
-            by_bands: calls its first argument with bands of rows.
             exposure: of the scene's light.
             grain: (S, S, 3) unit noise, tiled with the offset ``noise_shift``.
             noise_shift: x and y offset, px.
@@ -125,12 +123,12 @@ class Optics:
             time_s: since the drive's start.
         """
         height, width = self.camera.height_px, self.camera.width_px
-        view = self._bent(view, by_bands)
+        view = self._bent(view)
         light = view.light
         if self.spec.exposure_s > 0:
             share = self.spec.exposure_s / dt_s
             blurred = np.empty_like(light)
-            by_bands(lambda band: smear(light, view.depth_m, view.flow_px, share, band, blurred), height)
+            smear(light, view.depth_m, view.flow_px, share, (0, height), blurred)
             light = blurred
         light = self.glass.cover(light, time_s)
         glow = _glow(light)
@@ -138,10 +136,10 @@ class Optics:
         settings = np.array([exposure * spec.gain, spec.vignette, 0.012 * spec.noise, 0.004 * spec.noise])
         rgb = np.empty((height, width, 3), np.uint8)
         curve = _tone_curve()
-        by_bands(lambda band: develop(light, glow, settings, curve, grain, noise_shift, band, rgb), height)
+        develop(light, glow, settings, curve, grain, noise_shift, (0, height), rgb)
         return Picture(rgb, view.depth_m, view.semantic, view.instance, view.flow_px)
 
-    def _bent(self, view: View, by_bands: Callable[..., None]) -> View:
+    def _bent(self, view: View) -> View:
         where = self.where
         if where is None:
             return view
@@ -153,8 +151,9 @@ class Optics:
         )  # fmt: skip
         camera, pinhole = self.camera, self.pinhole
         cameras = np.array([camera.fx_px, camera.fy_px, camera.cx_px, camera.cy_px, pinhole.cx_px, pinhole.cy_px])
-        seen, out = ((part.light, part.depth_m, part.semantic, part.instance, part.flow_px) for part in (view, bent))
-        by_bands(lambda band: resample(where, seen, self.lens, cameras, band, out), height)
+        seen = view.light, view.depth_m, view.semantic, view.instance
+        out = bent.light, bent.depth_m, bent.semantic, bent.instance, bent.flow_px
+        resample(where, seen, view.surfaces, self.lens, cameras, (0, height), out)
         return bent
 
 

@@ -8,6 +8,7 @@ Meshes stand on z = 0 and face x; all phases of one figure share one bounding bo
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import numpy as np
 
@@ -33,6 +34,7 @@ def _limb(
         builder.add_ellipsoid(point, [radius] * 3, "cloth", sides, 3, (float(part), 0.0))
 
 
+@cache
 def build_pedestrian(phase: int, figure: int) -> Mesh:
     """Somebody who walks, in one phase of a step; ``figure`` is a row of ``FIGURES``."""
     build, size = FIGURES[figure]
@@ -93,6 +95,7 @@ def _bicycle_parts(builder: MeshBuilder) -> None:
     builder.add_ellipsoid((-0.27, 0.0, 0.92), (0.13, 0.07, 0.035), "cloth", 6, 4, (4.0, 0.0))
 
 
+@cache
 def build_bicycle() -> Mesh:
     """A parked bicycle; its frame takes the placed mesh's first colour."""
     builder = MeshBuilder()
@@ -100,6 +103,7 @@ def build_bicycle() -> Mesh:
     return builder.finish()
 
 
+@cache
 def build_cyclist(phase: int, helmet: bool) -> Mesh:
     """A rider on a bicycle."""
     builder = MeshBuilder()

@@ -60,12 +60,12 @@ def _ball(rng: np.random.Generator, count: int, inner: float) -> Array:
 
 
 def build_tree(rng: np.random.Generator, kind: str, detail: int) -> Mesh:
-    """A tree about 9 m tall; ``detail`` 1 is for close up, 0 for the distance (fewer and larger cards)."""
+    """A tree about 9 m tall: ``detail`` 2 is for close up, 1 for the distance, 0 for where it is a few pixels wide."""
     builder = MeshBuilder()
-    cards = 300 if detail else 75
-    size = 1.25 if detail else 2.1
+    # fewer cards are larger ones
+    cards, size, sides = ((26, 3.4, 3), (75, 2.1, 5), (300, 1.25, 8))[detail]
     if kind == "conifer":
-        builder.add_tube((0, 0, 0), (0, 0, 8.5), 0.16, 0.04, "bark", 6 if detail else 4)
+        builder.add_tube((0, 0, 0), (0, 0, 8.5), 0.16, 0.04, "bark", (3, 4, 6)[detail])
         heights = rng.uniform(0.0, 1.0, cards) ** 1.3
         radius = (1.0 - heights) * 2.1 * rng.uniform(0.55, 1.0, cards) + 0.1
         angle = rng.uniform(0, 2 * np.pi, cards)
@@ -82,10 +82,10 @@ def build_tree(rng: np.random.Generator, kind: str, detail: int) -> Mesh:
     crown, reach = np.array(middle_m), np.array(reach_m)
     lean = rng.normal(0, 0.15, 2)
     top = np.array([lean[0], lean[1], trunk + 0.6])
-    builder.add_tube((0, 0, -0.1), top * [0.4, 0.4, 0.5], 0.24, 0.17, "bark", 8 if detail else 5)
-    builder.add_tube(top * [0.4, 0.4, 0.5], top, 0.17, 0.14, "bark", 8 if detail else 5)
+    builder.add_tube((0, 0, -0.1), top * [0.4, 0.4, 0.5], 0.24, 0.17, "bark", sides)
+    builder.add_tube(top * [0.4, 0.4, 0.5], top, 0.17, 0.14, "bark", sides)
     blobs = crown + _ball(rng, 9, 0.2) * reach * 0.62
-    for blob in blobs if detail else blobs[:4]:
+    for blob in blobs[: (0, 4, 9)[detail]]:
         builder.add_tube(top, blob, 0.10, 0.03, "bark", 4)
     # leaves gather in lumps at the branches' ends, which gives the crown its uneven outline
     which = rng.integers(0, len(blobs), cards)

@@ -31,20 +31,23 @@ class RightOfWay:
     def __post_init__(self) -> None:
         self.conflicts = conflicts_of(self.network)
 
-    def grant(self, vehicles: list[Vehicle], time_s: float) -> None:
-        """Lets vehicles into junctions: straight on before left, at junctions without lights in order of arrival."""
+    def grant(self, vehicles: list[Vehicle], near: list[Vehicle], time_s: float) -> None:
+        """Lets vehicles into junctions: straight on before left, at junctions without lights in order of arrival.
+
+        Args:
+            vehicles: all.
+            near: those of them that hold a grant or want one.
+            time_s: of the lights.
+        """
         held: dict[int, list[Vehicle]] = {}
         asking: dict[int, list[tuple[float, Vehicle]]] = {}
-        for vehicle in vehicles:
-            if vehicle.granted >= 0:
-                held.setdefault(self.network.paths[vehicle.granted].junction, []).append(vehicle)
+        for vehicle in near:
+            granted = vehicle.granted
+            if granted >= 0:
+                held.setdefault(self.network.paths[granted].junction, []).append(vehicle)
                 continue
             path = self.network.paths[vehicle.path]
-            to_end = path.length_m - vehicle.s_m
-            if path.ahead_junction < 0 or vehicle.next_path < 0:
-                continue
-            if to_end < 12.0 + vehicle.half_long_m + 1.2 * vehicle.speed_mps + vehicle.speed_mps**2 / 5.0:
-                asking.setdefault(path.ahead_junction, []).append((to_end, vehicle))
+            asking.setdefault(path.ahead_junction, []).append((path.length_m - vehicle.s_m, vehicle))
         for number, row in asking.items():
             junction = self.network.junctions[number]
             if len(junction.arms) < 3:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ __all__ = ["Placed", "Shading", "View", "tiles"]
 
 Array = npt.NDArray[np.float64]
 Column = npt.NDArray[np.float32]
-_TILE_PIXELS = 16_384
+_TILE_PIXELS = 32_768
 _LANE_MARKING_ID = 19
 _SKY_THROUGH_M = 300.0  # of fog
 
@@ -46,6 +47,9 @@ class View:
         semantic: (H, W) u8 into ``SEMANTIC_CLASSES``.
         instance: (H, W) i32, 0 for stuff.
         flow_px: (H, W, 2) f32 to the next frame, NaN where the point goes behind the camera.
+        surfaces: samples' triangles, their planes and sources, motions of placed meshes, as ``resample`` takes them;
+            valid until the renderer's next view.
+        whole: pixels that each object would have with nothing before it, by id, for all that may be seen.
     """
 
     light: npt.NDArray[np.float32]
@@ -53,6 +57,8 @@ class View:
     semantic: npt.NDArray[np.uint8]
     instance: npt.NDArray[np.int32]
     flow_px: npt.NDArray[np.float32]
+    surfaces: tuple[npt.NDArray[Any], ...] = ()
+    whole: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, height: int, width: int) -> View:
@@ -99,8 +105,8 @@ class Placed:
 
 
 def tiles(height: int, width: int) -> list[tuple[int, int]]:
-    """First row and one past the last of each tile; an even number of tiles, since two threads are common."""
-    count = 2 * max(1, round(height * width / (2 * _TILE_PIXELS)))
+    """First row and one past the last of each tile."""
+    count = max(1, round(height * width / _TILE_PIXELS))
     edges = np.linspace(0, height, min(count, height) + 1).round().astype(int)
     return [(int(a), int(b)) for a, b in itertools.pairwise(edges) if b > a]
 
@@ -114,7 +120,7 @@ class _Scratch:
 
         self.room = room
         self.slots = np.full(planes, -1, np.int32)
-        self.raw = np.empty((3, room), np.int32), np.empty((3, room), np.float32)
+        self.raw = np.empty((4, room), np.int32), np.empty((3, room), np.float32)
         self.triangles = np.empty(room, np.int32)
         self.starts = np.zeros(len(RANKS) + 3, np.int64)
         self.numbers, self.places = np.empty((2, room), np.int32), np.empty((3, room), np.float32)

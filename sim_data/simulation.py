@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from perception.classes import SEMANTIC_CLASSES, SEMANTIC_OF_OBJECT
 from perception.errors import ConfigError
 from perception.geometry import SE3
-from sim_data.furniture import LIGHT_RGB
 from sim_data.lidar import Lidar
 from sim_data.light import draw_light
+from sim_data.movers import Moment, Movers, Objects
 from sim_data.optics import Optics, Picture
-from sim_data.people import FIGURES, PEDAL_PHASES, STEP_LENGTH_M, STEP_PHASES
-from sim_data.population import CYCLIST, MOTORCYCLIST, name_movers, populate
-from sim_data.render import Renderer, Scene
-from sim_data.rigs import Rig
+from sim_data.population import name_movers, populate
+from sim_data.render import Renderer
+from sim_data.rigs import Rig, load_rig
 from sim_data.scenario import Scenario, load_scenario
 from sim_data.truth import ObjectTruth, TruthFinder
-from sim_data.vehicle_state import Vehicle
-from sim_data.world import SceneObject, World
+from sim_data.world import World
 
 __all__ = ["SimFrame", "Simulation", "stream"]
 
 _WARM_UP_S = 5.0
-_ON_THE_GROUND = ("car", "van", "truck", "bus", "pedestrian", "cyclist", "bicycle", "motorcycle")
-_NO_CAST = {SEMANTIC_CLASSES.index(name) for name in ("road", "sidewalk", "terrain", "lane marking")}
+_CONTACT_REACH_M = 80.0
 
 
 @dataclass(slots=True, eq=False)
@@ -55,30 +53,19 @@ class SimFrame:
     turn_rate_radps: float
     pictures: dict[str, Picture]
     points_ego: npt.NDArray[np.float32] | None
-    objects: list[SceneObject]
+    objects: Objects
     truth: dict[str, ObjectTruth]
 
 
-@dataclass(slots=True, eq=False)
-class _Moment:
-    """Where everything that moves is: rows in a fixed order, the same at every moment."""
-
-    world_SE3_ego: SE3
-    speed_mps: float
-    accel_mps2: float
-    mesh: npt.NDArray[np.int64]
-    position: npt.NDArray[np.float64]
-    yaw: npt.NDArray[np.float64]
-    looks: npt.NDArray[np.float64]
-    speed: npt.NDArray[np.float64]
-
-
 class Simulation:
-    """One world, its traffic and a rig; ``frames`` renders, ``skip`` only moves on."""
+    """One world, its traffic and a rig; ``frames`` renders, ``skip`` only moves on.
+
+    Several threads render as many frames at once. A frame depends on its moment alone, so they change no bit of it.
+    """
 
     def __init__(self, scenario: Scenario, seed: int, rig: Rig, threads: int = 2) -> None:
         rig = rig.drawn(seed)
-        self.scenario, self.seed, self.rig = scenario, seed, rig
+        self.scenario, self.seed, self.rig, self.threads = scenario, seed, rig, threads
         self.optics = [
             Optics(camera, rig.lens, scenario.weather.rain, seed * 64 + k) for k, camera in enumerate(rig.cameras)
         ]
@@ -86,91 +73,27 @@ class Simulation:
         rng = np.random.default_rng([seed, 2])
         self.light = draw_light(scenario.weather, rng)
         self.renderer = Renderer(
-            self.world.library, self.world.coarse, self.world.ground.paints, self.light, self.world.lamps, seed, threads
+            self.world.library,
+            (self.world.coarse, self.world.distant),
+            self.world.ground.paints,
+            self.light,
+            self.world.lamps,
+            seed,
         )
         self.lidar = None if rig.lidar is None else Lidar(rig.lidar)
-        self.truth = TruthFinder(self.world.library, self.renderer.masks)
+        self.truth = TruthFinder(self.world.library)
         self.traffic = populate(self.world, np.random.default_rng([seed, 3]))
-        self.cast = name_movers(self.world, self.traffic, np.random.default_rng([seed, 4]))
+        cast = name_movers(self.world, self.traffic, np.random.default_rng([seed, 4]))
+        self.movers = Movers(self.world, self.traffic, cast)
         self.traffic.advance(_WARM_UP_S)
-        self._fixed = _fixed_arrays(self.world)
-        self._now = self._moment()
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._now = self.movers.moment()
         self._index = 0
 
     def close(self) -> None:
         """Ends the threads."""
-        self.renderer.close()
-
-    def _moment(self) -> _Moment:
-        world, traffic = self.world, self.traffic
-        mesh, position, yaw, speed = [], [], [], []
-        looks = [list(row) for row in self.cast.looks]
-        for k, vehicle in enumerate(traffic.vehicles[1:]):
-            x, y, heading = traffic.pose(k + 1)
-            if vehicle.shape == CYCLIST:
-                phase = int(vehicle.travelled_m / 4.2 * PEDAL_PHASES) % PEDAL_PHASES
-                mesh.append(world.cyclist_mesh[vehicle.number % 2][phase])
-            elif vehicle.shape == MOTORCYCLIST:
-                mesh.append(world.motorcycle_mesh[vehicle.number % len(world.motorcycle_mesh)])
-            else:
-                mesh.append(world.vehicle_mesh[vehicle.shape])
-                looks[k][3] = 1.0 if vehicle.accel_mps2 < -0.6 or vehicle.speed_mps < 0.2 else 0.0
-            position.append((x, y, 0.0))
-            yaw.append(heading)
-            speed.append(vehicle.speed_mps)
-        for k, (build, way_m) in enumerate(zip(traffic.walkers.build, traffic.walkers.ways_m, strict=True)):
-            x, y, heading = traffic.pose(len(traffic.vehicles) + k)
-            phase = int(way_m / (STEP_LENGTH_M * FIGURES[build][1]) * STEP_PHASES) % STEP_PHASES
-            mesh.append(world.vehicle_mesh_of_walker[build][phase])
-            position.append((x, y, traffic.walkers.height_m(k)))
-            yaw.append(heading)
-            speed.append(0.0)
-        for junction, arm, _, place, heading, heads in world.signal_heads:
-            state = world.network.junctions[junction].green_arm(arm, traffic.time_s)
-            looks[len(mesh)][:3] = LIGHT_RGB[state]
-            mesh.append(heads[state])
-            position.append(place)
-            yaw.append(heading)
-            speed.append(0.0)
-        ego = traffic.vehicles[0]
-        x, y, heading = traffic.pose(0)
-        return _Moment(
-            _ego_pose(x, y, heading, ego, traffic.time_s), ego.speed_mps, ego.accel_mps2, np.array(mesh, np.int64),
-            np.array(position).reshape(-1, 3), np.array(yaw), np.array(looks).reshape(-1, 8), np.array(speed),
-        )  # fmt: skip
-
-    def _scene(self, now: _Moment, following: _Moment) -> Scene:
-        fixed = self._fixed
-        count = len(now.mesh)
-        semantic = np.array([SEMANTIC_CLASSES.index(SEMANTIC_OF_OBJECT[name]) for name in self.cast.classes], np.uint8)
-        return Scene(
-            np.concatenate([fixed.mesh, now.mesh]),
-            np.concatenate([fixed.rotation, _about_z(now.yaw)]),
-            np.concatenate([fixed.position, now.position]),
-            np.concatenate([fixed.scale, np.ones(count)]),
-            np.concatenate([fixed.rotation, _about_z(following.yaw)]),
-            np.concatenate([fixed.position, following.position]),
-            np.concatenate([fixed.looks, now.looks]),
-            np.concatenate([fixed.semantic, semantic]),
-            np.concatenate([fixed.instance, np.array(self.cast.instances, np.int32)]),
-            np.concatenate([fixed.casts, np.ones(count, bool)]),
-            fixed.fixed,
-        )
-
-    def _objects(self, now: _Moment, following: _Moment, dt_s: float) -> list[SceneObject]:
-        found = list(self.world.objects)
-        for k, name in enumerate(self.cast.classes):
-            x, y, z = (float(v) for v in now.position[k])
-            low, high = self.world.boxes[int(now.mesh[k])]
-            velocity = (following.position[k] - now.position[k]) / dt_s
-            found.append(
-                SceneObject(
-                    self.cast.instances[k], name, (x, y, z), float(now.yaw[k]), low, high,
-                    (float(velocity[0]), float(velocity[1]), float(velocity[2])), int(now.mesh[k]),
-                    name != "traffic_light",
-                )
-            )  # fmt: skip
-        return found
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def skip(self, count: int) -> None:
         """Moves on by frames that nobody looks at."""
@@ -178,57 +101,55 @@ class Simulation:
             self.traffic.advance(1.0 / self.rig.rate_hz)
             self._index += 1
         if count:
-            self._now = self._moment()
+            self._now = self.movers.moment()
 
     def frames(self, count: int) -> Iterator[SimFrame]:
-        """Renders the next ``count`` frames."""
+        """Renders the next ``count`` frames; who stops early has skipped those that were begun."""
         dt_s = 1.0 / self.rig.rate_hz
+        waiting: deque[Future[SimFrame]] = deque()
         for _ in range(count):
             now = self._now
             self.traffic.advance(dt_s)
-            following = self._moment()
-            yield self._frame(now, following, dt_s)
-            self._now = following
+            self._now = self.movers.moment()
             self._index += 1
+            if self._pool is None:
+                yield self._frame(self._index - 1, now, self._now, dt_s)
+                continue
+            waiting.append(self._pool.submit(self._frame, self._index - 1, now, self._now, dt_s))
+            # one more than can be rendered at once, so that no thread waits for who reads them
+            if len(waiting) > self.threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
-    def _frame(self, now: _Moment, following: _Moment, dt_s: float) -> SimFrame:
-        scene = self._scene(now, following)
-        objects = self._objects(now, following, dt_s)
+    def _frame(self, index: int, now: Moment, following: Moment, dt_s: float) -> SimFrame:
+        scene = self.movers.scene(now, following)
+        objects = self.movers.objects(now, following, dt_s)
         place = now.world_SE3_ego.translation
-        footprints = np.array(
-            [
-                (*item.position[:2], item.yaw, item.high[0] - item.low[0], item.high[1] - item.low[1])
-                for item in objects
-                if item.object_class in _ON_THE_GROUND
-                and abs(item.position[0] - place[0]) < 80
-                and abs(item.position[1] - place[1]) < 80
-            ]
-        ).reshape(-1, 5)
-        rng = np.random.default_rng([self.seed, 9, self._index])
-        lamps = self._headlights(now.world_SE3_ego)
+        rng = np.random.default_rng([self.seed, 9, index])
         # one camera looks ahead; several look around, and share one shadow map
         reach = 18.0 if len(self.rig.cameras) == 1 else 0.0
         focus = (place + reach * now.world_SE3_ego.rotation[:, 0]) * [1.0, 1.0, 0.0]
+        around = self.renderer.surroundings(
+            scene, focus, self.movers.footprints(objects, place, _CONTACT_REACH_M),
+            self._headlights(now.world_SE3_ego),
+        )  # fmt: skip
         pictures, truth = {}, {}
         for optics in self.optics:
             camera = optics.camera
             shift = (int(rng.integers(256)), int(rng.integers(256)))
             pose = now.world_SE3_ego @ camera.ego_SE3_cam
-            view = self.renderer.render(
-                scene, optics.pinhole, pose, following.world_SE3_ego @ camera.ego_SE3_cam, footprints, lamps, focus
-            )
-            picture = optics.develop(
-                view, self.renderer.by_bands, self.light.exposure, self.renderer.grain, shift, dt_s, self._index * dt_s
-            )
+            view = self.renderer.render(around, optics.pinhole, pose, following.world_SE3_ego @ camera.ego_SE3_cam)
+            picture = optics.develop(view, self.light.exposure, self.renderer.grain, shift, dt_s, index * dt_s)
             pictures[camera.name] = picture
-            truth[camera.name] = self.truth.find(objects, optics, pose, picture, view.instance)
+            truth[camera.name] = self.truth.find(objects, optics, pose, picture, view)
         points = None
         if self.lidar is not None:
             points = self.lidar.scan(self.renderer, scene, now.world_SE3_ego, rng)
         velocity = (following.world_SE3_ego.translation - now.world_SE3_ego.translation) / dt_s
         turn = float(np.angle(np.exp(1j * (following.world_SE3_ego.yaw_rad - now.world_SE3_ego.yaw_rad)))) / dt_s
         return SimFrame(
-            self._index, round(self._index * 1e9 * dt_s), now.world_SE3_ego, velocity,
+            index, round(index * 1e9 * dt_s), now.world_SE3_ego, velocity,
             np.array([now.accel_mps2, now.speed_mps * turn, 0.0]), turn, pictures, points, objects, truth,
         )  # fmt: skip
 
@@ -243,39 +164,6 @@ class Simulation:
         return np.array(rows)
 
 
-def _about_z(yaw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    rotation = np.zeros((len(yaw), 3, 3))
-    rotation[:, 0, 0] = rotation[:, 1, 1] = np.cos(yaw)
-    rotation[:, 1, 0] = np.sin(yaw)
-    rotation[:, 0, 1] = -rotation[:, 1, 0]
-    rotation[:, 2, 2] = 1.0
-    return rotation
-
-
-def _fixed_arrays(world: World) -> Scene:
-    placed = world.placed
-    rotation = _about_z(np.array(placed.yaw))
-    position = np.array(placed.position)
-    semantic = np.array(placed.semantic, np.uint8)
-    return Scene(
-        np.array(placed.mesh, np.int64), rotation, position, np.array(placed.scale), rotation, position,
-        np.array(placed.looks), semantic, np.array(placed.instance, np.int32),
-        ~np.isin(semantic, list(_NO_CAST)), len(position),
-    )  # fmt: skip
-
-
-def _ego_pose(x: float, y: float, heading: float, ego: Vehicle, time_s: float) -> SE3:
-    """The body dips when braking and sways a little on the road's unevenness."""
-    share = min(ego.speed_mps / 8.0, 1.0)
-    way = ego.travelled_m
-    pitch = -0.0045 * ego.accel_mps2 + share * (0.0022 * np.sin(way * 0.63) + 0.0014 * np.sin(way * 1.47 + 1.0))
-    roll = share * (0.0030 * np.sin(way * 0.41 + 2.0) + 0.0012 * np.sin(way * 1.13))
-    cp, sp, cr, sr = np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
-    about_y = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-    about_x = np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
-    return SE3(SE3.from_yaw(heading).rotation @ about_y @ about_x, np.array([x, y, 0.0]))
-
-
 def stream(
     scenario: str | Path | Scenario, seed: int, frames: int, rig: str | Rig = "train", threads: int = 2
 ) -> Iterator[SimFrame]:
@@ -286,13 +174,11 @@ def stream(
         seed: everything random comes from it.
         frames: how many.
         rig: a preset's name or a ``Rig``.
-        threads: for rendering; the result does not depend on it.
+        threads: that render, each a frame of its own; the result does not depend on it.
 
     Raises:
         ConfigError: an unknown scenario or rig, or an impossible setting.
     """
-    from sim_data.rigs import load_rig
-
     if frames < 1:
         raise ConfigError(f"frames must be at least 1 but got {frames}")
     simulation = Simulation(

@@ -13,14 +13,26 @@ import numpy as np
 import numpy.typing as npt
 
 from sim_data.kernels.traffic import (
+    AFTER,
     BODY_COLUMNS,
+    DRAW,
+    FLOATS,
+    GRANTED,
+    HALF_LONG,
+    HALF_WIDE,
+    NEXT,
+    PATH,
+    SPEED,
     VEHICLE,
+    WHOLES,
+    S,
+    drive,
     free_distances,
     overlapping,
     place_vehicles,
     walk,
-)
-from sim_data.lane_changes import CHANGE_S, consider_change, shifted
+)  # fmt: skip
+from sim_data.lane_changes import CALM_AFTER_S, consider_change
 from sim_data.lane_paths import LanePath
 from sim_data.network import Network
 from sim_data.right_of_way import RightOfWay
@@ -30,12 +42,8 @@ from sim_data.walking import Walkers
 __all__ = ["STEP_S", "Traffic"]
 
 Array = npt.NDArray[np.float64]
+Wholes = npt.NDArray[np.int64]
 STEP_S = 0.05
-_MIN_GAP_M = 2.0
-_HEADWAY_S = 1.2
-_BRAKE_MPS2 = 2.2
-_HARDEST_MPS2 = 7.5
-_BRAKING_MPS3, _PUSHING_MPS3 = 60.0, 30.0
 
 
 @dataclass(slots=True)
@@ -50,6 +58,8 @@ class Traffic:
         rng: for the choice of ways.
         time_s: since the beginning.
         bodies: (V + W + S, 8) of everything with a footprint, vehicles first, then walkers.
+        floats: (V, ``FLOATS``) numbers of the vehicles, as ``drive`` reads them; ``wholes`` (V, ``WHOLES``) likewise.
+        wholes: as above.
     """
 
     network: Network
@@ -59,7 +69,11 @@ class Traffic:
     rng: np.random.Generator
     time_s: float = 0.0
     bodies: Array = field(default_factory=lambda: np.zeros((0, BODY_COLUMNS)))
-    _paths: tuple[Array, npt.NDArray[np.int64], Array] = field(init=False)
+    floats: Array = field(default_factory=lambda: np.zeros((0, FLOATS)))
+    wholes: Wholes = field(default_factory=lambda: np.zeros((0, WHOLES), np.int64))
+    _paths: tuple[Array, Wholes, Array] = field(init=False)
+    _roads: tuple[Array, Wholes, Wholes] = field(init=False)
+    _ahead_junction: Wholes = field(init=False)
     _right_of_way: RightOfWay = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,18 +81,34 @@ class Traffic:
         starts = np.concatenate([[0], np.cumsum([len(path.points) for path in paths])]).astype(np.int64)
         lengths = np.array([path.length_m for path in paths])
         self._paths = (np.ascontiguousarray(np.concatenate([path.points for path in paths])), starts, lengths)
+        onward = [self._leading(path) for path in paths]
+        counts = np.array([len(row) for row in onward], np.int64)
+        links = np.array(
+            [(path.junction, path.following[0] if path.following else -1, 0, 0, path.left >= 0 or path.right >= 0)
+             for path in paths], np.int64,
+        )  # fmt: skip
+        links[:, 2], links[:, 3] = np.cumsum(counts) - counts, counts
+        limits = np.array([(path.speed_mps, self._line_m(path)) for path in paths])
+        self._roads = (limits, links, np.array([p for row in onward for p in row], np.int64))
+        self._ahead_junction = np.array([path.ahead_junction for path in paths], np.int64)
         self._right_of_way = RightOfWay(self.network)
 
     def begin(self) -> None:
         """Puts everybody where they are at first; to be called once, when nobody joins any more."""
         count = len(self.vehicles)
+        self.floats = np.array([vehicle.floats for vehicle in self.vehicles])
+        self.wholes = np.array([vehicle.wholes for vehicle in self.vehicles])
+        for k, vehicle in enumerate(self.vehicles):
+            vehicle.floats, vehicle.wholes = self.floats[k], self.wholes[k]
+        self._look_beyond()
         self.bodies = np.zeros((count + len(self.walkers.rows) + len(self.standing), BODY_COLUMNS))
-        self.bodies[:count, 3] = [vehicle.half_long_m for vehicle in self.vehicles]
-        self.bodies[:count, 4] = [vehicle.half_wide_m for vehicle in self.vehicles]
+        self.bodies[:count, 3:5] = self.floats[:, [HALF_LONG, HALF_WIDE]]
         self.bodies[:count, 7] = VEHICLE
         self.walkers.begin(self.bodies, count)
         self.bodies[count + len(self.walkers.rows) :] = self.standing
-        self._place(range(count))
+        self.bodies[:count, :3] = place_vehicles(self._paths, self.wholes, self.floats)
+        speed, yaw = self.floats[:, SPEED], self.bodies[:count, 2]
+        self.bodies[:count, 5], self.bodies[:count, 6] = speed * np.cos(yaw), speed * np.sin(yaw)
 
     def pose(self, vehicle: int) -> tuple[float, float, float]:
         """x, y and heading of a vehicle."""
@@ -87,114 +117,68 @@ class Traffic:
 
     def free_at_start(self, vehicle: Vehicle, distance_m: float) -> bool:
         """Whether a vehicle that may join would have a distance before and behind it to all who have joined."""
-        x, y, yaw = place_vehicles(self._paths, self._chains([vehicle]), self._states([vehicle]))[0]
-        others = [np.array([x, y, yaw, vehicle.half_long_m + distance_m, vehicle.half_wide_m, 0, 0, VEHICLE])]
-        if self.vehicles:
-            poses = place_vehicles(self._paths, self._chains(self.vehicles), self._states(self.vehicles))
-            sizes = np.array([[v.half_long_m, v.half_wide_m] for v in self.vehicles])
-            others += list(np.column_stack([poses, sizes, np.zeros((len(poses), 3))]))
-        return not overlapping(
-            np.ascontiguousarray(np.vstack([*others, self.standing])), 0, (float(x), float(y), float(yaw)), 0.05
-        )
+        everybody = [vehicle, *self.vehicles]
+        wholes = np.array([each.wholes for each in everybody])
+        wholes[:, AFTER] = self._following(wholes[:, NEXT])
+        floats = np.array([each.floats for each in everybody])
+        bodies = np.zeros((len(everybody), BODY_COLUMNS))
+        bodies[:, :3] = place_vehicles(self._paths, wholes, floats)
+        bodies[:, 3:5], bodies[:, 7] = floats[:, [HALF_LONG, HALF_WIDE]], VEHICLE
+        bodies[0, 3] += distance_m
+        x, y, yaw = (float(v) for v in bodies[0, :3])
+        return not overlapping(np.ascontiguousarray(np.vstack([bodies, self.standing])), 0, (x, y, yaw), 0.05)
 
     def advance(self, duration_s: float) -> None:
         """Moves everything on."""
         for _ in range(round(duration_s / STEP_S)):
             self._step()
 
-    def _chains(self, vehicles: list[Vehicle]) -> npt.NDArray[np.int64]:
-        rows = []
-        for vehicle in vehicles:
-            following = self.network.paths[vehicle.next_path].following if vehicle.next_path >= 0 else []
-            rows.append((*vehicle.behind, vehicle.path, vehicle.next_path, following[0] if following else -1))
-        return np.array(rows, np.int64).reshape(-1, 5)
+    def _following(self, paths: Wholes) -> Wholes:
+        """The first path after each, -1 after none."""
+        return np.where(paths >= 0, self._roads[1][paths, 1], -1)
 
-    def _states(self, vehicles: list[Vehicle]) -> Array:
-        return np.array([(v.s_m, v.base_m, v.offset_m, v.slope, v.speed_mps) for v in vehicles]).reshape(-1, 5)
-
-    def _place(self, numbers: range) -> None:
-        chosen = [self.vehicles[k] for k in numbers]
-        poses = place_vehicles(self._paths, self._chains(chosen), self._states(chosen))
-        rows = list(numbers)
-        self.bodies[rows, :3] = poses
-        speeds = np.array([vehicle.speed_mps for vehicle in chosen])
-        self.bodies[rows, 5], self.bodies[rows, 6] = speeds * np.cos(poses[:, 2]), speeds * np.sin(poses[:, 2])
+    def _look_beyond(self) -> None:
+        """Renews what was used or is not known: the paths after the next ones, and numbers for choices."""
+        self.wholes[:, AFTER] = self._following(self.wholes[:, NEXT])
+        for row in np.flatnonzero(self.floats[:, DRAW] < 0):
+            self.floats[row, DRAW] = self.rng.uniform()
 
     def _step(self) -> None:
-        self._right_of_way.grant(self.vehicles, self.time_s)
+        count = len(self.vehicles)
+        self._right_of_way.grant(self.vehicles, self._near_junctions(), self.time_s)
         seen = np.concatenate([self.bodies, self.walkers.claims()])
-        states = self._states(self.vehicles)
-        gaps = free_distances(self._paths, self._chains(self.vehicles), states, np.ascontiguousarray(seen))
-        wished = [self._acceleration(v, float(gap), float(speed)) for v, (gap, speed) in
-                  zip(self.vehicles, gaps, strict=True)]  # fmt: skip
-        for number, (vehicle, acceleration) in enumerate(zip(self.vehicles, wished, strict=True)):
-            self._move(number, vehicle, acceleration)
+        gaps = free_distances(self._paths, self.wholes, self.floats, seen)
+        thinking = drive(self._paths, self._roads, self.floats, self.wholes, gaps, self.bodies, STEP_S)
+        for number in thinking:
+            vehicle = self.vehicles[number]
+            if consider_change(self.network, self.bodies, self.vehicles, int(number)):
+                vehicle.next_path = self.choose(self.network.paths[vehicle.path])
+                vehicle.forget_behind()
+                vehicle.granted, vehicle.calm_s = -1, CALM_AFTER_S
+        self._look_beyond()
         if len(self.walkers.rows):
             walk(
-                self.walkers.lines, self.walkers.roads, self.walkers.rows, self.bodies, len(self.vehicles),
-                len(self.vehicles), self.walkers.allowed(self._light), STEP_S,
+                self.walkers.lines, self.walkers.roads, self.walkers.rows, self.bodies, count, count,
+                self.walkers.allowed(self._light), STEP_S,
             )  # fmt: skip
         self.time_s += STEP_S
 
-    def _move(self, number: int, vehicle: Vehicle, acceleration: float) -> None:
-        # brakes and engines take a moment
-        change = float(np.clip(acceleration - vehicle.accel_mps2, -_BRAKING_MPS3 * STEP_S, _PUSHING_MPS3 * STEP_S))
-        acceleration = max(vehicle.accel_mps2 + change, -_HARDEST_MPS2)
-        speed = max(0.0, vehicle.speed_mps + acceleration * STEP_S)
-        before = (
-            vehicle.path, vehicle.next_path, vehicle.behind, vehicle.s_m, vehicle.offset_m, vehicle.slope,
-            vehicle.change_s, vehicle.granted,
-        )  # fmt: skip
-        step = 0.5 * (speed + vehicle.speed_mps) * STEP_S
-        vehicle.s_m += step
-        shifted(vehicle, STEP_S)
-        self._change_path(vehicle)
-        old = self.bodies[number].copy()
-        self._place(range(number, number + 1))
-        moved = float(np.hypot(*(self.bodies[number, :2] - old[:2])))
-        if moved > 1e-9 and overlapping(self.bodies, number, self.pose(number), 0.02):
-            # the model has failed to keep clear: stand still rather than touch
-            (
-                vehicle.path, vehicle.next_path, vehicle.behind, vehicle.s_m, vehicle.offset_m, vehicle.slope,
-                vehicle.change_s, vehicle.granted,
-            ) = before  # fmt: skip
-            self.bodies[number] = old
-            self.bodies[number, 5:7] = 0.0
-            vehicle.speed_mps = vehicle.accel_mps2 = 0.0
-            return
-        vehicle.accel_mps2 = (speed - vehicle.speed_mps) / STEP_S
-        vehicle.speed_mps = speed
-        vehicle.travelled_m += step
-        self.bodies[number, 5] = speed * np.cos(self.bodies[number, 2])
-        self.bodies[number, 6] = speed * np.sin(self.bodies[number, 2])
-        vehicle.calm_s -= STEP_S
-        if vehicle.calm_s <= 0.0:
-            vehicle.calm_s = 0.5
-            if consider_change(self.network, self.bodies, self.vehicles, number):
-                vehicle.next_path = self.choose(self.network.paths[vehicle.path])
-                vehicle.behind, vehicle.granted, vehicle.calm_s = (-1, -1), -1, CHANGE_S + 3.0
-
-    def _change_path(self, vehicle: Vehicle) -> None:
-        path = self.network.paths[vehicle.path]
-        while vehicle.s_m > path.length_m:
-            if vehicle.next_path < 0:
-                vehicle.s_m = path.length_m
-                return
-            vehicle.s_m -= path.length_m
-            vehicle.behind, vehicle.path = (vehicle.behind[1], vehicle.path), vehicle.next_path
-            path = self.network.paths[vehicle.path]
-            vehicle.next_path = self.choose(path)
-        clear = path.junction < 0 and vehicle.s_m > vehicle.half_long_m + 0.5
-        if clear and vehicle.granted >= 0 and vehicle.granted == vehicle.behind[1]:
-            vehicle.granted = -1
+    def _near_junctions(self) -> list[Vehicle]:
+        """Those that hold a grant or want one."""
+        path, speed, half = self.wholes[:, PATH], self.floats[:, SPEED], self.floats[:, HALF_LONG]
+        to_end = self._paths[2][path] - self.floats[:, S]
+        asking = (self._ahead_junction[path] >= 0) & (self.wholes[:, NEXT] >= 0)
+        asking &= to_end < 12.0 + half + 1.2 * speed + speed**2 / 5.0
+        return [self.vehicles[k] for k in np.flatnonzero((self.wholes[:, GRANTED] >= 0) | asking)]
 
     def choose(self, path: LanePath) -> int:
         """What follows a path, at random."""
-        if not path.following:
-            return -1
-        # dead ends are left to nobody: prefer turns that lead on
-        leading = [p for p in path.following if self._leads_on(p)] or path.following
-        return leading[int(self.rng.integers(len(leading)))]
+        leading = self._leading(path)
+        return leading[int(self.rng.integers(len(leading)))] if leading else -1
+
+    def _leading(self, path: LanePath) -> list[int]:
+        """What one may choose at a path's end: dead ends are left to nobody where another way leads on."""
+        return [p for p in path.following if self._leads_on(p)] or path.following
 
     def _leads_on(self, number: int) -> bool:
         path = self.network.paths[number]
@@ -202,35 +186,11 @@ class Traffic:
             return bool(path.following)
         return any(self.network.paths[p].following for p in path.following)
 
-    def _acceleration(self, vehicle: Vehicle, gap: float, lead_speed: float) -> float:
-        path = self.network.paths[vehicle.path]
-        limit = min(path.speed_mps * vehicle.desire, vehicle.top_speed_mps)
-        to_end = path.length_m - vehicle.s_m
-        upcoming = self.network.paths[vehicle.next_path] if vehicle.next_path >= 0 else None
-        # brake in time for the slower path ahead
-        slower = upcoming.speed_mps * vehicle.desire if upcoming is not None else 0.0
-        limit = min(limit, float(np.sqrt(slower**2 + 2 * 1.3 * max(to_end - 1.0, 0.0))))
-        stop = self._stop_distance(vehicle, path, to_end)
-        gap = max(gap, 0.05)
-        if stop < gap:
-            # a line is a place to stop at, not a body to stay away from
-            gap, lead_speed = stop + _MIN_GAP_M - 0.4, 0.0
-        speed = vehicle.speed_mps
-        free = 1.0 - (speed / max(limit, 0.3)) ** 4
-        wished = _MIN_GAP_M + max(
-            0.0, speed * _HEADWAY_S + speed * (speed - lead_speed) / (2 * np.sqrt(vehicle.power_mps2 * _BRAKE_MPS2))
-        )
-        interaction = (wished / max(gap, 0.2)) ** 2
-        least = -_HARDEST_MPS2 if interaction > 1.0 else -2.5  # nobody brakes hard for a bend
-        return float(np.clip(vehicle.power_mps2 * (free - interaction), least, vehicle.power_mps2))
-
-    def _stop_distance(self, vehicle: Vehicle, path: LanePath, to_end: float) -> float:
-        """Distance to where the vehicle must stop for a junction, a large number where it need not."""
-        if path.ahead_junction < 0 or vehicle.next_path < 0 or vehicle.granted == vehicle.next_path or to_end > 60.0:
-            return 1e3
-        if len(self.network.junctions[path.ahead_junction].arms) < 3:
-            return 1e3
-        return max(self._right_of_way.to_line_m(vehicle, path, to_end), 0.0)
+    def _line_m(self, path: LanePath) -> float:
+        """How far before a path's end one stops for a junction, -1 where one need not."""
+        if path.ahead_junction < 0 or len(self.network.junctions[path.ahead_junction].arms) < 3:
+            return -1.0
+        return self.network.junctions[path.ahead_junction].arms[path.arm].line_m
 
     def _light(self, junction: int, arm: int, later_s: float = 0.0) -> str:
         return self.network.junctions[junction].green_arm(arm, self.time_s + later_s)

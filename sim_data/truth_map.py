@@ -17,10 +17,10 @@ import numpy.typing as npt
 from perception.classes import SEMANTIC_CLASSES, SEMANTIC_COLOURS_RGB, VOID_ID
 from perception.files import replaced_when_done, write_text_atomic
 from perception.geometry import SE3
-from sim_data.kernels.raster import FLAG_TWO_SIDED, rasterise, setup_triangles
+from sim_data.kernels.raster import FLAG_TWO_SIDED, pack_masks, rasterise, setup_triangles
 from sim_data.materials import MATERIALS
-from sim_data.render import VisibleTriangles
 from sim_data.textures import make_masks
+from sim_data.visibility import VisibleTriangles
 from sim_data.world import World
 
 __all__ = ["class_raster", "map_frame", "write_map"]
@@ -85,7 +85,7 @@ def _tile(
     density = 1.0 / cell_m
     grid = np.array([density, density, -low_m[0] * density - 0.5, -low_m[1] * density - 0.5, size[1], size[0]])
     arguments = (
-        library.vertices, library.attributes, flags, library.first[mesh[rows]], library.last[mesh[rows]],
+        library.vertices, library.faces, library.attributes, flags, library.first[mesh[rows]], library.last[mesh[rows]],
         np.ascontiguousarray(flip @ linear[rows]), np.ascontiguousarray(offset[rows] * [1, 1, -1] + [0, 0, _CAMERA_M]),
         grid, True,
     )  # fmt: skip
@@ -93,7 +93,7 @@ def _tile(
     if count > len(view.planes):
         view = VisibleTriangles.sized(size[0], size[1], count)
         count = setup_triangles(*arguments, view.planes, view.boxes, view.sources)
-    masks = make_masks(np.random.default_rng(0))
+    masks = pack_masks(make_masks(np.random.default_rng(0)))
     rasterise(view.planes, view.boxes, view.sources, count, flags, masks, True, (0, size[0]), view.nearness, view.ids)
     classes = np.full(size, VOID_ID, np.uint8)
     hit = view.ids >= 0

@@ -6,6 +6,7 @@ Every mesh's frame has its origin on the road below the middle of its bounds: x 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -202,6 +203,7 @@ def _wheel(builder: MeshBuilder, x: float, side: float, wide: float, radius: flo
     builder.add(disc, "wheel", uvs, par=(0.66 * radius, 0.0))
 
 
+@cache
 def build_vehicle(shape: VehicleShape) -> Mesh:
     """The mesh of a shape; its body's first parameter is the row of ``car_table``."""
     row = VEHICLE_SHAPES.index(shape)

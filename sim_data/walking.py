@@ -74,15 +74,15 @@ class Walkers:
         return x - row[_LEFT] * float(np.sin(heading)), y + row[_LEFT] * float(np.cos(heading)), float(row[_YAW])
 
     @property
-    def ways_m(self) -> list[float]:
-        """How far each has walked."""
-        return [float(way) for way in self.rows[:, _WAY]]
+    def ways_m(self) -> Array:
+        """(W,) how far each has walked."""
+        return self.rows[:, _WAY]
 
-    def height_m(self, number: int) -> float:
-        """Of the ground that somebody walks on: the pavement, or the road; the kerb is a short ramp."""
-        row = self.rows[number]
-        beyond = abs(row[_LEFT]) - self.roads[int(row[_ROAD]), 0]
-        return KERB_M * float(np.clip(0.5 + beyond / 0.4, 0.0, 1.0))
+    @property
+    def heights_m(self) -> Array:
+        """(W,) of the ground that everybody walks on: the pavement, or the road; the kerb is a short ramp."""
+        beyond = np.abs(self.rows[:, _LEFT]) - self.roads[self.rows[:, _ROAD].astype(np.int64), 0]
+        return np.asarray(KERB_M * np.clip(0.5 + beyond / 0.4, 0.0, 1.0))
 
     def begin(self, bodies: Array, first: int) -> None:
         """Writes everybody into the rows of ``bodies`` that begin at ``first``; sizes are there already."""

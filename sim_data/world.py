@@ -138,6 +138,7 @@ class World:
     next_instance: int = 1
     shared: dict[str, int] = field(default_factory=dict)
     coarse: dict[int, int] = field(default_factory=dict)
+    distant: dict[int, int] = field(default_factory=dict)
     signal_heads: list[tuple[int, int, int, tuple[float, float, float], float, dict[str, int]]] = field(
         default_factory=list
     )

@@ -12,7 +12,7 @@ __all__ = ["cast_beams"]
 
 
 @njit(
-    "void(float64[:,::1], float64[::1], int32[:,::1], float64[:,::1], int32[:,::1], uint8[::1], uint8[:,:,::1], "
+    "void(float64[:,::1], float64[::1], int32[:,::1], float64[:,::1], int32[:,::1], uint8[::1], int32[:,::1], "
     "float64[::1], int32[::1])",
     cache=True,
     nogil=True,
@@ -21,7 +21,7 @@ __all__ = ["cast_beams"]
 def _cast(directions, view, ids, planes, sources, flags, masks, ranges_m, hits):  # type: ignore[no-untyped-def]
     fx, fy, cx, cy = view[0], view[1], view[2], view[3]
     height, width = ids.shape
-    size = masks.shape[1]
+    size = round(math.sqrt(32.0 * masks.shape[1]))
     for beam in range(directions.shape[0]):
         dx, dy, dz = directions[beam, 0], directions[beam, 1], directions[beam, 2]
         px, py = fx * dx / dz + cx, fy * dy / dz + cy
@@ -53,7 +53,8 @@ def _cast(directions, view, ids, planes, sources, flags, masks, ranges_m, hits):
                     v = (plane[15] * px + plane[16] * py + plane[17]) / near
                     a = int((u - math.floor(u)) * size) % size
                     b = int((v - math.floor(v)) * size) % size
-                    if masks[flag >> 4, b, a] < 128:
+                    place = b * size + a
+                    if not (masks[flag >> 4, place >> 5] >> (place & 31)) & 1:
                         continue
                 best, hit = near, index
         hits[beam] = hit
@@ -67,7 +68,7 @@ def cast_beams(
     planes: npt.NDArray[np.float64],
     sources: npt.NDArray[np.int32],
     flags: npt.NDArray[np.uint8],
-    masks: npt.NDArray[np.uint8],
+    masks: npt.NDArray[np.int32],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]:
     """Distances of beams that all lie inside one rasterised view.
 

@@ -10,6 +10,7 @@ from sim_data.kernels.simd import part, vector_kernel
 __all__ = ["MIRROR_SIZE", "add_lamp", "daylight", "finish", "finish_glossy"]
 
 Column = npt.NDArray[np.float32]
+_F = np.float32
 MIRROR_SIZE = 256
 # indices into the light vector
 _SUN_RGB, _SKY_RGB, _GROUND_RGB, _FOG, _FOG_RGB = 3, 6, 12, 15, 16
@@ -28,18 +29,19 @@ def _fall(x):  # type: ignore[no-untyped-def]
 @part
 def _lit(shadow, x, y, near):  # type: ignore[no-untyped-def]
     """Share of light at map position x, y (texels): bilinear over four depth comparisons. Outside there is light."""
-    limit_x, limit_y = shadow.shape[1] - 2.0, shadow.shape[0] - 2.0
-    within = (x >= 0.0) & (y >= 0.0) & (x < limit_x + 1.0) & (y < limit_y + 1.0)
-    x0, y0 = min(max(np.floor(x), 0.0), limit_x), min(max(np.floor(y), 0.0), limit_y)
+    zero, one = _F(0.0), _F(1.0)
+    limit_x, limit_y = _F(shadow.shape[1]) - _F(2.0), _F(shadow.shape[0]) - _F(2.0)
+    within = (x >= zero) & (y >= zero) & (x < limit_x + one) & (y < limit_y + one)
+    x0, y0 = min(max(np.floor(x), zero), limit_x), min(max(np.floor(y), zero), limit_y)
     dx, dy = x - x0, y - y0
     column, row = np.uint32(np.int32(x0)), np.uint32(np.int32(y0))
     right, below = np.uint32(column + 1), np.uint32(row + 1)
-    a = 1.0 if shadow[row, column] <= near else 0.0
-    b = 1.0 if shadow[row, right] <= near else 0.0
-    c = 1.0 if shadow[below, column] <= near else 0.0
-    d = 1.0 if shadow[below, right] <= near else 0.0
+    a = one if shadow[row, column] <= near else zero
+    b = one if shadow[row, right] <= near else zero
+    c = one if shadow[below, column] <= near else zero
+    d = one if shadow[below, right] <= near else zero
     top = a + (b - a) * dx
-    return top + (c + (d - c) * dx - top) * dy if within else 1.0
+    return top + (c + (d - c) * dx - top) * dy if within else one
 
 
 @vector_kernel(
@@ -51,56 +53,60 @@ def _daylight(  # type: ignore[no-untyped-def]
     start, stop, leaves, light, near, moving, far, view, contact, contact_view, slots, looks, depth, nx, ny, nz,
     wx, wy, wz, lit, red, green, blue,
 ):  # fmt: skip
-    sx, sy, sz = light[0], light[1], light[2]
-    sun_r, sun_g, sun_b = light[_SUN_RGB], light[_SUN_RGB + 1], light[_SUN_RGB + 2]
-    shining = sun_r + sun_g > 0.01
+    sx, sy, sz = _F(light[0]), _F(light[1]), _F(light[2])
+    sun_r, sun_g, sun_b = _F(light[_SUN_RGB]), _F(light[_SUN_RGB + 1]), _F(light[_SUN_RGB + 2])
+    shining = sun_r + sun_g > _F(0.01)
     # the whole hemisphere is greyer than the zenith
     grey = 0.18 * (light[_SKY_RGB] + light[_SKY_RGB + 1] + light[_SKY_RGB + 2])
     sky_r, sky_g, sky_b = (
-        grey + 0.46 * light[_SKY_RGB],
-        grey + 0.46 * light[_SKY_RGB + 1],
-        grey + 0.46 * light[_SKY_RGB + 2],
-    )
-    ground_r, ground_g, ground_b = light[_GROUND_RGB], light[_GROUND_RGB + 1], light[_GROUND_RGB + 2]
-    v00, v01, v02 = view[0, 0], view[0, 1], view[0, 2]
-    v10, v11, v12 = view[1, 0], view[1, 1], view[1, 2]
-    v20, v21, v22, v23 = view[2, 0], view[2, 1], view[2, 2], view[2, 3]
-    near_k, near_x, near_y = view[3, 0], view[3, 1], view[3, 2]
-    far_k, far_x, far_y = view[4, 0], view[4, 1], view[4, 2]
-    move_k, move_x, move_y = view[5, 0], view[5, 1], view[5, 2]
-    contact_x, contact_y, contact_k = contact_view[0], contact_view[1], contact_view[2]
-    wide, tall = np.float64(contact.shape[1]), np.float64(contact.shape[0])
-    border = near.shape[0] - 2.0
+        _F(grey + 0.46 * light[_SKY_RGB]), _F(grey + 0.46 * light[_SKY_RGB + 1]), _F(grey + 0.46 * light[_SKY_RGB + 2]),
+    )  # fmt: skip
+    ground_r, ground_g, ground_b = _F(light[_GROUND_RGB]), _F(light[_GROUND_RGB + 1]), _F(light[_GROUND_RGB + 2])
+    v00, v01, v02 = _F(view[0, 0]), _F(view[0, 1]), _F(view[0, 2])
+    v10, v11, v12 = _F(view[1, 0]), _F(view[1, 1]), _F(view[1, 2])
+    v20, v21, v22, v23 = _F(view[2, 0]), _F(view[2, 1]), _F(view[2, 2]), _F(1.0e4 - view[2, 3])
+    near_k, near_x, near_y = _F(view[3, 0]), _F(view[3, 1]), _F(view[3, 2])
+    far_k, far_x, far_y = _F(view[4, 0]), _F(view[4, 1]), _F(view[4, 2])
+    move_k, move_x, move_y = _F(view[5, 0]), _F(view[5, 1]), _F(view[5, 2])
+    contact_x, contact_y, contact_k = _F(contact_view[0]), _F(contact_view[1]), _F(contact_view[2])
+    zero, half, one = _F(0.0), _F(0.5), _F(1.0)
+    wide, tall = _F(contact.shape[1]) - _F(2.0), _F(contact.shape[0]) - _F(2.0)
+    border = _F(near.shape[0]) - _F(2.0)
     for i in range(start, stop):
-        a, b, c = np.float64(nx[i]), np.float64(ny[i]), np.float64(nz[i])
-        x, y, z = np.float64(wx[i]), np.float64(wy[i]), np.float64(wz[i])
+        a, b, c = nx[i], ny[i], nz[i]
+        x, y, z = wx[i], wy[i], wz[i]
         cosine = a * sx + b * sy + c * sz
         if leaves:  # light shines through, and a leaf must not shade itself
-            cosine = 0.30 + (0.55 if cosine > 0.0 else 0.25) * cosine
-            ox, oy, oz = x + sx * 0.35, y + sy * 0.35, z + sz * 0.35
+            cosine = _F(0.30) + (_F(0.55) if cosine > zero else _F(0.25)) * cosine
+            ox, oy, oz = x + sx * _F(0.35), y + sy * _F(0.35), z + sz * _F(0.35)
         else:
-            lift = 0.03 + 0.0006 * depth[i]
+            lift = _F(0.03) + _F(0.0006) * depth[i]
             ox, oy, oz = x + a * lift, y + b * lift, z + c * lift
-        cosine = max(cosine, 0.0) if shining else 0.0
+        cosine = max(cosine, zero) if shining else zero
         across = v00 * ox + v01 * oy + v02 * oz
         along = v10 * ox + v11 * oy + v12 * oz
-        level = 1.0e4 - (v20 * ox + v21 * oy + v22 * oz + v23)
+        level = v23 - (v20 * ox + v21 * oy + v22 * oz)
         p, q = across * near_k + near_x, along * near_k + near_y
-        fine = _lit(near, p, q, level + 0.02)
-        coarse = _lit(far, across * far_k + far_x, along * far_k + far_y, level + 0.35)
-        share = fine if (p > 1.0) & (q > 1.0) & (p < border) & (q < border) else coarse
-        share = min(share, _lit(moving, across * move_k + move_x, along * move_k + move_y, level + 0.02))
-        share = share if cosine > 0.0 else 0.0
-        open_sky = 0.5 + 0.5 * c
+        fine = _lit(near, p, q, level + _F(0.02))
+        coarse = _lit(far, across * far_k + far_x, along * far_k + far_y, level + _F(0.35))
+        share = fine if (p > one) & (q > one) & (p < border) & (q < border) else coarse
+        share = min(share, _lit(moving, across * move_k + move_x, along * move_k + move_y, level + _F(0.02)))
+        share = share if cosine > zero else zero
+        open_sky = half + half * c
         if leaves:
-            open_sky = (0.35 + 0.4 * open_sky) * looks[np.uint32(slots[i]), 0]
+            open_sky = (_F(0.35) + _F(0.4) * open_sky) * looks[np.uint32(slots[i]), 0]
         else:  # less light beside and beneath vehicles
-            column, row = (x - contact_x) * contact_k, (y - contact_y) * contact_k
-            known = (column >= 0.0) & (row >= 0.0) & (column < wide) & (row < tall) & (z < 0.4)
-            column, row = min(max(column, 0.0), wide - 1.0), min(max(row, 0.0), tall - 1.0)
-            dark = contact[np.uint32(np.int32(row)), np.uint32(np.int32(column))] * max(0.0, 1.0 - z * 2.5)
-            open_sky *= 1.0 - dark if known else 1.0
-        below = 0.5 - 0.5 * c
+            column, row = (x - contact_x) * contact_k - half, (y - contact_y) * contact_k - half
+            known = (column >= zero) & (row >= zero) & (column < wide) & (row < tall) & (z < _F(0.4))
+            left, above = min(max(np.floor(column), zero), wide), min(max(np.floor(row), zero), tall)
+            dx, dy = column - left, row - above
+            k, m = np.uint32(np.int32(left)), np.uint32(np.int32(above))
+            right, under = np.uint32(k + 1), np.uint32(m + 1)
+            upper = contact[m, k] + (contact[m, right] - contact[m, k]) * dx
+            lower = contact[under, k] + (contact[under, right] - contact[under, k]) * dx
+            dark = (upper + (lower - upper) * dy) * max(zero, one - z * _F(2.5))
+            open_sky *= one - dark if known else one
+        below = half - half * c
         direct = share * cosine
         lit[i] = share
         red[i] = sun_r * direct + sky_r * open_sky + ground_r * below

@@ -13,7 +13,8 @@ from sim_data.kernels.simd import part, vector_kernel
 
 __all__ = ["bend_point", "develop", "resample", "smear"]
 
-_PLANAR = 1e-3  # how far from linear the inverse depth of four neighbours on one plane may be, relative
+_F = np.float32
+_STEEPEST = 1.5  # ratio of depths within half a pixel up to which a plane is followed
 
 
 @njit("UniTuple(float64, 2)(float64, float64, float64[::1])", cache=True, nogil=True, error_model="numpy")
@@ -38,15 +39,16 @@ def bend_point(x, y, lens):  # type: ignore[no-untyped-def]
 
 
 @njit(
-    "void(float32[:,:,::1], Tuple((float32[:,:,::1], float32[:,::1], uint8[:,::1], int32[:,::1], "
-    "float32[:,:,::1])), float64[::1], float64[::1], int64, int64, Tuple((float32[:,:,::1], float32[:,::1], "
-    "uint8[:,::1], int32[:,::1], float32[:,:,::1])))",
+    "void(float32[:,:,::1], Tuple((float32[:,:,::1], float32[:,::1], uint8[:,::1], int32[:,::1])), "
+    "Tuple((int32[:,::1], float64[:,::1], int32[:,::1], float64[:,::1])), float64[::1], float64[::1], int64, int64, "
+    "Tuple((float32[:,:,::1], float32[:,::1], uint8[:,::1], int32[:,::1], float32[:,:,::1])))",
     cache=True,
     nogil=True,
     error_model="numpy",
 )
-def _resample(where, seen, lens, cameras, row0, row1, out):  # type: ignore[no-untyped-def]
-    light, depth, semantic, instance, flow = seen
+def _resample(where, seen, surfaces, lens, cameras, row0, row1, out):  # type: ignore[no-untyped-def]
+    light, depth, semantic, instance = seen
+    ids, planes, sources, motions = surfaces
     out_light, out_depth, out_semantic, out_instance, out_flow = out
     height, width = depth.shape
     fx, fy, cx, cy, ideal_cx, ideal_cy = cameras[0], cameras[1], cameras[2], cameras[3], cameras[4], cameras[5]
@@ -63,37 +65,29 @@ def _resample(where, seen, lens, cameras, row0, row1, out):  # type: ignore[no-u
             near_u, near_v = u0 + (1 if a >= 0.5 else 0), v0 + (1 if b >= 0.5 else 0)
             out_semantic[y, x] = semantic[near_v, near_u]
             out_instance[y, x] = instance[near_v, near_u]
-            one = True
-            for k in range(4):
-                other_v, other_u = v0 + k // 2, u0 + k % 2
-                one = one and instance[other_v, other_u] == instance[v0, u0]
-                one = one and semantic[other_v, other_u] == semantic[v0, u0]
-            w00, w01 = 1.0 / depth[v0, u0], 1.0 / depth[v0, u0 + 1]
-            w10, w11 = 1.0 / depth[v0 + 1, u0], 1.0 / depth[v0 + 1, u0 + 1]
-            sky = one and math.isnan(w00)
-            # inverse depth is linear on a plane, so that its interpolation is exact there
-            flat = one and abs(w00 + w11 - w01 - w10) < _PLANAR * 0.25 * (w00 + w01 + w10 + w11)
-            if flat:
-                inverse = (w00 * (1 - a) + w01 * a) * (1 - b) + (w10 * (1 - a) + w11 * a) * b
-                out_depth[y, x] = 1.0 / inverse
-            else:
-                out_depth[y, x] = depth[near_v, near_u]
-            if flat or sky:
-                to_u = to_v = 0.0
-                for k in range(4):
-                    share = (a if k % 2 else 1 - a) * (b if k // 2 else 1 - b)
-                    to_u += share * (u0 + k % 2 + flow[v0 + k // 2, u0 + k % 2, 0])
-                    to_v += share * (v0 + k // 2 + flow[v0 + k // 2, u0 + k % 2, 1])
-            else:
-                to_u, to_v = u + flow[near_v, near_u, 0], v + flow[near_v, near_u, 1]
-            point_x, point_y = (to_u - ideal_cx) / fx, (to_v - ideal_cy) / fy
-            if math.isnan(to_u) or point_x * point_x + point_y * point_y > lens[5] * lens[5]:
-                out_flow[y, x, 0] = math.nan
-                out_flow[y, x, 1] = math.nan
-                continue
-            bent_x, bent_y = bend_point(point_x, point_y, lens)
-            out_flow[y, x, 0] = fx * bent_x + cx - x
-            out_flow[y, x, 1] = fy * bent_y + cy - y
+            px, py, z = (u - ideal_cx) / fx, (v - ideal_cy) / fy, 1.0
+            index = ids[2 * near_v + 1, 2 * near_u + 1]
+            placed = motions.shape[0] - 1
+            out_depth[y, x] = math.nan
+            if index >= 0:
+                # where the ray meets the plane of what the nearest pixel sees
+                placed = sources[index, 1]
+                inverse = planes[index, 9] * (2 * u + 1) + planes[index, 10] * (2 * v + 1) + planes[index, 11]
+                known = 1.0 / depth[near_v, near_u]
+                # a surface seen edge-on ends before that
+                z = 1.0 / (inverse if _STEEPEST * inverse > known and inverse < _STEEPEST * known else known)
+                out_depth[y, x] = z
+                px, py = px * z, py * z
+            move = motions[placed]
+            nx = move[0] * px + move[1] * py + move[2] * z + move[3]
+            ny = move[4] * px + move[5] * py + move[6] * z + move[7]
+            nz = move[8] * px + move[9] * py + move[10] * z + move[11]
+            out_flow[y, x, 0] = math.nan
+            out_flow[y, x, 1] = math.nan
+            if nz > 1e-3 and nx * nx + ny * ny <= lens[5] * lens[5] * nz * nz:
+                bent_x, bent_y = bend_point(nx / nz, ny / nz, lens)
+                out_flow[y, x, 0] = fx * bent_x + cx - x
+                out_flow[y, x, 1] = fy * bent_y + cy - y
 
 
 @njit(
@@ -135,13 +129,13 @@ def _smear(light, depth, flow, share, most, row0, row1, out):  # type: ignore[no
 
 
 @part
-def _tone(light, gain, shot, read, noise, curve):  # type: ignore[no-untyped-def]
-    """The pixel value of one colour."""
+def _tone(light, gain, shot, read, noise, steps, curve):  # type: ignore[no-untyped-def]
+    """The pixel value of one colour; ``shot`` and ``read`` are squares, and all numbers have 32 bits."""
     value = light * gain
-    value += noise * np.sqrt(read * read + shot * shot * max(value, 0.0))
+    value += noise * np.sqrt(read + shot * max(value, _F(0.0)))
     # the curve is sampled evenly in the square root of the light
-    position = np.sqrt(min(max(value, 0.0), 4.0)) * (0.5 * (curve.shape[0] - 1))
-    return np.int32(curve[np.uint32(np.int32(position + 0.5))])
+    position = np.sqrt(min(max(value, _F(0.0)), _F(4.0))) * steps
+    return np.int32(curve[np.uint32(np.int32(position + _F(0.5)))])
 
 
 @vector_kernel(
@@ -149,22 +143,24 @@ def _tone(light, gain, shot, read, noise, curve):  # type: ignore[no-untyped-def
     "int64, uint8[:,:,::1])"
 )
 def _develop(light, glow, settings, curve, grain, shift_x, shift_y, row0, row1, out):  # type: ignore[no-untyped-def]
-    exposure, vignette, shot, read = settings[0], settings[1], settings[2], settings[3]
+    exposure, vignette = _F(settings[0]), _F(settings[1])
+    shot, read = _F(settings[2] * settings[2]), _F(settings[3] * settings[3])
     height, width = light.shape[0], light.shape[1]
     wrap = grain.shape[0] - 1
+    steps, across = _F(0.5 * (curve.shape[0] - 1)), _F(2.0 / width)
     for y in range(row0, row1):
-        dy = (y - 0.5 * height) / (0.5 * width)
+        dy = _F(2.0 * y - height) / _F(width)
         lines, glows, pixels = light[y].reshape(-1), glow[y].reshape(-1), out[y].reshape(-1)
         grains = grain[(y + shift_y) & wrap].reshape(-1)
         for x in range(width):
-            dx = (x - 0.5 * width) / (0.5 * width)
-            gain = exposure * (1.0 - vignette * (dx * dx + dy * dy))
+            dx = _F(np.int32(x)) * across - _F(1.0)
+            gain = exposure * (_F(1.0) - vignette * (dx * dx + dy * dy))
             k, g = 3 * x, np.uint32(3 * ((x + shift_x) & wrap))
             one, two = np.uint64(k + 1), np.uint64(k + 2)
             k = np.uint64(k)
-            pixels[k] = _tone(lines[k] + glows[k], gain, shot, read, grains[g], curve)
-            pixels[one] = _tone(lines[one] + glows[one], gain, shot, read, grains[np.uint32(g + 1)], curve)
-            pixels[two] = _tone(lines[two] + glows[two], gain, shot, read, grains[np.uint32(g + 2)], curve)
+            pixels[k] = _tone(lines[k] + glows[k], gain, shot, read, grains[g], steps, curve)
+            pixels[one] = _tone(lines[one] + glows[one], gain, shot, read, grains[np.uint32(g + 1)], steps, curve)
+            pixels[two] = _tone(lines[two] + glows[two], gain, shot, read, grains[np.uint32(g + 2)], steps, curve)
 
 
 def develop(
@@ -199,6 +195,7 @@ def develop(
 def resample(
     where_px: npt.NDArray[np.float32],
     seen: tuple[npt.NDArray[Any], ...],
+    surfaces: tuple[npt.NDArray[Any], ...],
     lens: npt.NDArray[np.float64],
     cameras: npt.NDArray[np.float64],
     band: tuple[int, int],
@@ -206,24 +203,28 @@ def resample(
 ) -> None:
     """Bends a pinhole's view as a lens does, in rows ``band[0] <= y < band[1]`` of the bent picture.
 
-    Light is interpolated. Classes and ids are those of the nearest pixel. Depth is interpolated where the four
-    neighbours lie on one plane, which is exact, and that of the nearest pixel elsewhere; flow likewise, and it ends
-    where the lens puts the point that the pinhole sees next, NaN beyond the lens's widest radius.
+    Light is interpolated. Classes and ids are those of the nearest pixel, and depth is where the ray meets the plane of
+    the triangle that this pixel sees. Flow ends where the lens puts that point in the next frame, NaN beyond the lens's
+    widest radius.
 
     Args:
         where_px: (H, W, 2) where in the pinhole's view each pixel of the picture looks.
-        seen: the view: light (h, w, 3) f32, depth (h, w) f32, classes (h, w) u8, ids (h, w) i32, flow (h, w, 2) f32.
+        seen: the view: light (h, w, 3) f32, depth (h, w) f32, classes (h, w) u8, ids (h, w) i32.
+        surfaces: the view's triangles: rows (2h+1, 2w+1) of the next two, planes and sources from the rasteriser;
+            and (I + 1, 12) per placed mesh, and last for the sky, from this camera's points to the next frame's.
         lens: (6,) k1 k2 p1 p2 k3 and the widest radius.
         cameras: (6,) fx, fy, cx, cy of the picture, cx, cy of the view; focal lengths are the same.
         band: rows.
-        out: the same for the picture, (H, W) each; written.
+        out: light, depth, classes, ids and flow (H, W, 2) of the picture; written.
     """
     shapes = [part.shape[:2] for part in seen]
     if len(set(shapes)) > 1 or shapes[0][0] < 2 or shapes[0][1] < 2:
         raise ValueError(f"the view's parts must agree and be at least 2x2 but got {shapes}")
+    if surfaces[0].shape != (2 * shapes[0][0] + 1, 2 * shapes[0][1] + 1):
+        raise ValueError(f"samples must be twice as many as pixels and one but got {surfaces[0].shape}")
     if any(part.shape[:2] != where_px.shape[:2] for part in out):
         raise ValueError(f"out must be {where_px.shape[:2]} but got {[part.shape for part in out]}")
-    _resample(where_px, seen, lens, cameras, band[0], band[1], out)
+    _resample(where_px, seen, surfaces, lens, cameras, band[0], band[1], out)
 
 
 def smear(

@@ -10,6 +10,7 @@ from sim_data.kernels.simd import vector_kernel
 
 __all__ = ["LOOKS", "interpolate", "localise", "place_triangles"]
 
+_F = np.float32
 LOOKS = 11  # two parameters of the triangle, two colours, seed, lamps, whether it faces both sides
 
 
@@ -25,6 +26,7 @@ def _place(  # type: ignore[no-untyped-def]
     count, triangles, sources, planes, attributes, materials, pars, faces, inverses, view_t, rotations, looks, near,
     uv, normals, local, appearance,
 ):  # fmt: skip
+    slopes = np.empty((3, 3))
     for slot in range(count):
         row = triangles[slot]
         triangle, placed = sources[row, 0], sources[row, 1]
@@ -49,6 +51,12 @@ def _place(  # type: ignore[no-untyped-def]
                 shift -= total * (tx if k == 0 else (ty if k == 1 else tz))
             uv[slot, 4 * f + 3] = shift
         # normals: world from camera coordinates
+        for d in range(3):
+            for k in range(3):
+                slope = 0.0
+                for e in range(3):
+                    slope += attributes[triangle, 4 * d + e] * inverses[placed, e, k]
+                slopes[d, k] = slope
         for c in range(3):
             shift = 0.0
             for d in range(3):
@@ -56,10 +64,7 @@ def _place(  # type: ignore[no-untyped-def]
             for k in range(3):
                 total = 0.0
                 for d in range(3):
-                    slope = 0.0
-                    for e in range(3):
-                        slope += attributes[triangle, 4 * d + e] * inverses[placed, e, k]
-                    total += rotations[placed, c, d] * slope
+                    total += rotations[placed, c, d] * slopes[d, k]
                 normals[slot, 4 * c + k] = total
                 shift -= total * (tx if k == 0 else (ty if k == 1 else tz))
             normals[slot, 4 * c + 3] = shift
@@ -108,28 +113,31 @@ def _interpolate(  # type: ignore[no-untyped-def]
     start, stop, camera, camera_world, slots, columns, rows, near, uv, normals, appearance, depth, u, v, fu, fv,
     footprint, nx, ny, nz, wx, wy, wz,
 ):  # fmt: skip
-    fx, fy = 1.0 / camera[0], 1.0 / camera[1]
     cx, cy = 2 * camera[2] + 1, 2 * camera[3] + 1
-    r00, r01, r02, t0 = camera_world[0, 0], camera_world[0, 1], camera_world[0, 2], camera_world[0, 3]
-    r10, r11, r12, t1 = camera_world[1, 0], camera_world[1, 1], camera_world[1, 2], camera_world[1, 3]
-    r20, r21, r22, t2 = camera_world[2, 0], camera_world[2, 1], camera_world[2, 2], camera_world[2, 3]
+    half_x, half_y = 0.5 / camera[0], 0.5 / camera[1]
+    # depth is found in 64 bits, since it differs by little between samples; 32 are enough for what follows from it
+    fx, fy = _F(1.0 / camera[0]), _F(1.0 / camera[1])
+    r00, r01, r02, t0 = _F(camera_world[0, 0]), _F(camera_world[0, 1]), _F(camera_world[0, 2]), _F(camera_world[0, 3])
+    r10, r11, r12, t1 = _F(camera_world[1, 0]), _F(camera_world[1, 1]), _F(camera_world[1, 2]), _F(camera_world[1, 3])
+    r20, r21, r22, t2 = _F(camera_world[2, 0]), _F(camera_world[2, 1]), _F(camera_world[2, 2]), _F(camera_world[2, 3])
     for i in range(start, stop):
         t = np.uint32(slots[i])
         column, row = np.float64(columns[i]), np.float64(rows[i])
-        dx, dy = (column - cx) * (0.5 * fx), (row - cy) * (0.5 * fy)
         along_x, along_y = near[t, 0], near[t, 1]
-        z = 1.0 / max(along_x * column + along_y * row + near[t, 2], 1e-4)
+        z = _F(1.0 / max(along_x * column + along_y * row + near[t, 2], 1e-4))
+        dx, dy = _F((column - cx) * half_x), _F((row - cy) * half_y)
         px, py = dx * z, dy * z
         # how the point moves per pixel to the right and down, on the surface's plane
-        slope_x, slope_y = -2.0 * along_x * z * z, -2.0 * along_y * z * z
+        square = _F(-2.0) * z * z
+        slope_x, slope_y = _F(along_x) * square, _F(along_y) * square
         ax, ay, az = z * fx + dx * slope_x, dy * slope_x, slope_x
         bx, by, bz = dx * slope_y, z * fy + dy * slope_y, slope_y
         gx, gy, gz = uv[t, 0], uv[t, 1], uv[t, 2]
         u[i] = gx * px + gy * py + gz * z + uv[t, 3]
-        wide = min(abs(gx * ax + gy * ay + gz * az) + abs(gx * bx + gy * by + gz * bz), 1e3) + 1e-9
+        wide = min(abs(gx * ax + gy * ay + gz * az) + abs(gx * bx + gy * by + gz * bz), _F(1e3)) + _F(1e-9)
         gx, gy, gz = uv[t, 4], uv[t, 5], uv[t, 6]
         v[i] = gx * px + gy * py + gz * z + uv[t, 7]
-        tall = min(abs(gx * ax + gy * ay + gz * az) + abs(gx * bx + gy * by + gz * bz), 1e3) + 1e-9
+        tall = min(abs(gx * ax + gy * ay + gz * az) + abs(gx * bx + gy * by + gz * bz), _F(1e3)) + _F(1e-9)
         fu[i], fv[i] = wide, tall
         footprint[i] = np.sqrt(wide * tall)
         a = normals[t, 0] * px + normals[t, 1] * py + normals[t, 2] * z + normals[t, 3]
@@ -138,9 +146,9 @@ def _interpolate(  # type: ignore[no-untyped-def]
         ex = r00 * px + r01 * py + r02 * z
         ey = r10 * px + r11 * py + r12 * z
         ez = r20 * px + r21 * py + r22 * z
-        length = 1.0 / (np.sqrt(a * a + b * b + c * c) + 1e-12)
-        away = a * ex + b * ey + c * ez > 0.0
-        length = -length if away & (appearance[t, 10] > 0.0) else length
+        length = _F(1.0) / (np.sqrt(a * a + b * b + c * c) + _F(1e-12))
+        away = a * ex + b * ey + c * ez > _F(0.0)
+        length = -length if away & (appearance[t, 10] > _F(0.0)) else length
         nx[i], ny[i], nz[i] = a * length, b * length, c * length
         depth[i] = z
         wx[i], wy[i], wz[i] = ex + t0, ey + t1, ez + t2

@@ -1,6 +1,7 @@
-"""Geometry of moving traffic: poses on lane paths, free distances along them, and steps of people on foot.
+"""Moving traffic: poses on lane paths, free distances along them, steps of vehicles and of people on foot.
 
 Everything that has a footprint is a row of ``bodies``: x, y, heading, half length, half width, velocity x and y, kind.
+All steps share the geometry of bodies, and numba's cache does not see across files, so they stay in one.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from numba import njit
 
 __all__ = [
     "BODY_COLUMNS",
+    "CHANGE_S",
     "CLAIM",
+    "LEAST_CHANGE_MPS",
     "PERSON",
     "STANDING",
     "VEHICLE",
+    "drive",
     "free_distances",
     "overlapping",
     "place_vehicles",
@@ -24,10 +28,19 @@ __all__ = [
 ]
 
 BODY_COLUMNS = 8
+# columns of a vehicle's numbers; the first five are what its pose and its view ahead depend on
+S, BASE, OFFSET, SLOPE, SPEED, ACCEL, HALF_LONG, HALF_WIDE, DESIRE, POWER, TOP_SPEED = range(11)
+CHANGE_FROM, CHANGE, CALM, TRAVELLED, DRAW = range(11, 16)
+FLOATS = 16
+BEHIND, PATH, NEXT, AFTER, GRANTED, SHAPE, WHOLES = 0, 2, 3, 4, 5, 6, 7
+CHANGE_S, LEAST_CHANGE_MPS = 4.0, 5.0  # how long a change of lanes takes, and who is slower keeps his lane
 VEHICLE, PERSON, CLAIM, STANDING = 0.0, 1.0, 2.0, 3.0
 _SIDE_M = 0.12  # vehicles keep this clear on either side
 _LOOK_STEP_M = 0.8
 _HARD_MPS2 = 3.5  # nobody brakes harder for somebody who only waits at the kerb
+_MIN_GAP_M, _HEADWAY_S, _BRAKE_MPS2, _HARDEST_MPS2 = 2.0, 1.2, 2.2, 7.5
+_BRAKING_MPS3, _PUSHING_MPS3 = 60.0, 30.0
+_THINK_S = 0.5
 
 Array = npt.NDArray[np.float64]
 
@@ -67,7 +80,7 @@ def _on_chain(points, starts, lengths, chain, s):  # type: ignore[no-untyped-def
     while s < 0.0 and k > 0 and chain[k - 1] >= 0:
         k -= 1
         s += lengths[chain[k]]
-    while k < len(chain) - 1 and chain[k + 1] >= 0 and s > lengths[chain[k]]:
+    while k < 4 and chain[k + 1] >= 0 and s > lengths[chain[k]]:
         s -= lengths[chain[k]]
         k += 1
     return _on_path(points, starts, lengths, chain[k], s)
@@ -102,13 +115,14 @@ def _look_ahead(points, starts, lengths, chains, states, bodies, out):  # type: 
         reach = min(8.0 + 1.9 * speed + speed * speed / 7.0, 110.0)
         out[i, 0], out[i, 1] = 1e3, 0.0
         x, y, yaw = bodies[i, 0], bodies[i, 1], bodies[i, 2]
+        cosine, sine = math.cos(yaw), math.sin(yaw)
         found = 0
         for j in range(len(bodies)):
             if j == i:
                 continue
             dx, dy = bodies[j, 0] - x, bodies[j, 1] - y
             size = long_m + bodies[j, 3] + bodies[j, 4] + 2.0
-            ahead = dx * math.cos(yaw) + dy * math.sin(yaw)
+            ahead = dx * cosine + dy * sine
             if ahead < -size or dx * dx + dy * dy > (reach + size) ** 2:
                 continue
             # what already stands beside or behind is for the other one to mind; so is a claim one already stands on
@@ -126,6 +140,10 @@ def _look_ahead(points, starts, lengths, chains, states, bodies, out):  # type: 
             )
             for k in range(found):
                 j = near[k]
+                dx, dy = bodies[j, 0] - px, bodies[j, 1] - py
+                size = long_m + wide_m + bodies[j, 3] + bodies[j, 4]
+                if dx * dx + dy * dy > size * size:
+                    continue
                 if bodies[j, 7] == CLAIM and speed * speed > 2 * _HARD_MPS2 * max(distance - 0.5, 0.01):
                     continue
                 gap = _separation(
@@ -166,6 +184,144 @@ def _meets(bodies, i, x, y, yaw, margin, last):  # type: ignore[no-untyped-def]
     return False
 
 
+@njit("float64(float64[::1], int64[::1], float64[::1], float64[:,::1], float64, float64)",
+      cache=True, nogil=True, error_model="numpy")  # fmt: skip
+def _acceleration(me, way, lengths, limits, gap, lead_speed):  # type: ignore[no-untyped-def]
+    """What the intelligent driver model wishes, given the free distance and the speed at its end."""
+    path, following = way[PATH], way[NEXT]
+    limit = min(limits[path, 0] * me[DESIRE], me[TOP_SPEED])
+    to_end = lengths[path] - me[S]
+    # brake in time for the slower path ahead
+    slower = limits[following, 0] * me[DESIRE] if following >= 0 else 0.0
+    limit = min(limit, math.sqrt(slower * slower + 2 * 1.3 * max(to_end - 1.0, 0.0)))
+    gap = max(gap, 0.05)
+    line = limits[path, 1]
+    if line >= 0.0 and following >= 0 and way[GRANTED] != following and to_end <= 60.0:
+        stop = max(to_end - me[HALF_LONG] - line, 0.0)
+        if stop < gap:
+            # a line is a place to stop at, not a body to stay away from
+            gap, lead_speed = stop + _MIN_GAP_M - 0.4, 0.0
+    speed, power = me[SPEED], me[POWER]
+    share = speed / max(limit, 0.3)
+    free = 1.0 - share * share * share * share
+    wished = _MIN_GAP_M + max(
+        0.0, speed * _HEADWAY_S + speed * (speed - lead_speed) / (2 * math.sqrt(power * _BRAKE_MPS2))
+    )
+    interaction = (wished / max(gap, 0.2)) ** 2
+    least = -_HARDEST_MPS2 if interaction > 1.0 else -2.5  # nobody brakes hard for a bend
+    return min(max(power * (free - interaction), least), power)
+
+
+@njit("void(float64[::1], float64)", cache=True, nogil=True, error_model="numpy")
+def _shift(me, dt):  # type: ignore[no-untyped-def]
+    """Moves a vehicle that changes lanes further to its new lane, along a quintic in time."""
+    if me[CHANGE] < 0:
+        return
+    # who has nearly stopped does not slide sideways
+    me[CHANGE] += dt * min(1.0, me[SPEED] / LEAST_CHANGE_MPS)
+    t = min(me[CHANGE] / CHANGE_S, 1.0)
+    me[OFFSET] = me[CHANGE_FROM] * (1.0 - t**3 * (10.0 - 15.0 * t + 6.0 * t * t))
+    rate = -me[CHANGE_FROM] * 30.0 * t * t * (1.0 - t) ** 2 / CHANGE_S
+    me[SLOPE] = rate / max(me[SPEED], LEAST_CHANGE_MPS)
+    if t >= 1.0:
+        me[CHANGE], me[OFFSET], me[SLOPE] = -1.0, 0.0, 0.0
+
+
+@njit("void(float64[::1], int64[::1], float64[::1], int64[:,::1], int64[::1])",
+      cache=True, nogil=True, error_model="numpy")  # fmt: skip
+def _go_on(me, way, lengths, links, onward):  # type: ignore[no-untyped-def]
+    """Takes the next path at the end of one, and chooses what follows it."""
+    while me[S] > lengths[way[PATH]]:
+        if way[NEXT] < 0:
+            me[S] = lengths[way[PATH]]
+            return
+        me[S] -= lengths[way[PATH]]
+        way[BEHIND], way[BEHIND + 1], way[PATH] = way[BEHIND + 1], way[PATH], way[NEXT]
+        first, count = links[way[PATH], 2], links[way[PATH], 3]
+        way[NEXT] = -1
+        if count > 0:
+            place = (me[DRAW] if me[DRAW] >= 0.0 else me[DRAW] + 2.0) * count
+            way[NEXT] = onward[first + min(int(place), count - 1)]
+            if count > 1:
+                me[DRAW] = place - math.floor(place) - 2.0  # negative: used
+        way[AFTER] = links[way[NEXT], 1] if way[NEXT] >= 0 else -1
+
+
+@njit("void(float64[:,::1], int64[::1], float64[::1], float64[:,::1], int64[:,::1], int64[::1], float64[:,::1], "
+      "int64[:,::1], float64[:,::1], float64[:,::1], float64, boolean[::1])",
+      cache=True, nogil=True, error_model="numpy")  # fmt: skip
+def _drive(points, starts, lengths, limits, links, onward, vehicles, ways, gaps, bodies, dt, thinking):  # type: ignore[no-untyped-def]
+    before, before_way = np.empty(FLOATS), np.empty(WHOLES, np.int64)
+    wished = np.empty(len(vehicles))
+    for i in range(len(vehicles)):
+        wished[i] = _acceleration(vehicles[i], ways[i], lengths, limits, gaps[i, 0], gaps[i, 1])
+    for i in range(len(vehicles)):
+        me, way, body = vehicles[i], ways[i], bodies[i]
+        before[:], before_way[:] = me, way
+        # brakes and engines take a moment
+        change = min(max(wished[i] - me[ACCEL], -_BRAKING_MPS3 * dt), _PUSHING_MPS3 * dt)
+        speed = max(0.0, me[SPEED] + max(me[ACCEL] + change, -_HARDEST_MPS2) * dt)
+        step = 0.5 * (speed + me[SPEED]) * dt
+        me[S] += step
+        _shift(me, dt)
+        _go_on(me, way, lengths, links, onward)
+        if links[way[PATH], 0] < 0 and me[S] > me[HALF_LONG] + 0.5:
+            # its rear has left the junction
+            if way[GRANTED] >= 0 and way[GRANTED] == way[BEHIND + 1]:
+                way[GRANTED] = -1
+        x, y, yaw = _pose(points, starts, lengths, way, me[S], me[BASE], me[OFFSET], me[SLOPE])
+        moved = math.sqrt((x - body[0]) ** 2 + (y - body[1]) ** 2)
+        thinking[i] = False
+        if moved > 1e-9 and _meets(bodies, i, x, y, yaw, 0.02, len(bodies)):
+            # the model has failed to keep clear: stand still rather than touch
+            me[:], way[:] = before, before_way
+            me[SPEED] = me[ACCEL] = body[5] = body[6] = 0.0
+            continue
+        body[0], body[1], body[2] = x, y, yaw
+        me[ACCEL] = (speed - me[SPEED]) / dt
+        me[SPEED] = speed
+        me[TRAVELLED] += step
+        body[5], body[6] = speed * math.cos(yaw), speed * math.sin(yaw)
+        me[CALM] -= dt
+        if me[CALM] <= 0.0:
+            me[CALM] = _THINK_S
+            thinking[i] = way[SHAPE] != -1 and links[way[PATH], 4] > 0
+
+
+def drive(
+    paths: tuple[Array, npt.NDArray[np.int64], Array],
+    roads: tuple[Array, npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    vehicles: Array, ways: npt.NDArray[np.int64], gaps: Array, bodies: Array, dt_s: float,
+) -> npt.NDArray[np.int64]:  # fmt: skip
+    """Moves vehicles by one step, one after the other; nobody moves where he would touch somebody.
+
+    Args:
+        paths: as for ``place_vehicles``.
+        roads: per path (P, 2) speed limit m/s and how far before its end a stop line lies, m, -1 for none; (P, 5)
+            junction it crosses or -1, first path that follows it, where those one may choose begin in the third part
+            and how many they are, whether there is a lane beside it; their numbers.
+        vehicles: (V, ``FLOATS``) numbers by column: arc length, wheel base, offset and its slope, speed, acceleration,
+            half length and width, desire, power, top speed, offset when a change of lanes began and seconds since then
+            or -1, seconds until it thinks of one, its way, a number from 0 to 1 for its next choice. Written: a choice
+            that was used is negative.
+        ways: (V, ``WHOLES``) the two paths behind, the present one, the next one, the one after that, the turn that is
+            granted, shape. Written.
+        gaps: (V, 2) from ``free_distances``.
+        bodies: (B, 8), the vehicles first. Written.
+        dt_s: of the step.
+
+    Returns:
+        Rows of those that think of changing lanes now.
+    """
+    if vehicles.shape[1:] != (FLOATS,) or ways.shape != (len(vehicles), WHOLES) or len(gaps) != len(vehicles):
+        raise ValueError(
+            f"vehicles must be (V, {FLOATS}) and ways (V, {WHOLES}) but got {vehicles.shape}, {ways.shape}"
+        )
+    thinking = np.empty(len(vehicles), np.bool_)
+    _drive(*paths, *roads, vehicles, ways, gaps, bodies, dt_s, thinking)
+    return np.flatnonzero(thinking)
+
+
 def place_vehicles(
     paths: tuple[Array, npt.NDArray[np.int64], Array], chains: npt.NDArray[np.int64], states: Array
 ) -> Array:
@@ -173,8 +329,8 @@ def place_vehicles(
 
     Args:
         paths: points (N, 2) m of all lane paths, first row of each (P + 1,), lengths (P,) m.
-        chains: (V, 5) numbers of the two paths behind, the present one and the two after it, -1 for none.
-        states: (V, 5) arc length m, wheel base m, offset to the left m, its slope, speed m/s.
+        chains: (V, 5 or more) numbers of the two paths behind, the present one and the two after it, -1 for none.
+        states: (V, 5 or more) arc length m, wheel base m, offset to the left m, its slope, speed m/s.
     """
     out = np.empty((len(chains), 3))
     _place(*paths, chains, states, out)

@@ -131,8 +131,9 @@ def test_boxes_fit_the_masks_within_a_pixel(frames: list[SimFrame]) -> None:
                 misses.append(np.abs(seen - full))
     every = np.concatenate(misses)
     assert len(misses) >= 3
-    # a sharp corner, a mirror's, can end a hair's breadth farther before the next pixel's centre
-    assert (every <= 1.0).mean() > 0.97 and every.max() < 1.5
+    # the outline is continuous and the mask sampled: where its outermost end is lower than a pixel, it may pass between
+    # the centres of the first column that it reaches, and end as much over a pixel before the next one
+    assert (every <= 1.0).mean() > 0.97 and every.max() < 1.05
 
 
 def test_truncation_and_occlusion(frames: list[SimFrame], rig: Rig) -> None:
@@ -249,8 +250,7 @@ def test_truth_is_exact_on_every_rig(name: str, scenario: str) -> None:
         v, u = np.mgrid[: camera.height_px, : camera.width_px]
         rays = camera.rays_cam(np.column_stack([u.ravel(), v.ravel()])).reshape(*u.shape, 3)
         world = (frame.world_SE3_ego @ camera.ego_SE3_cam).apply(rays * picture.depth_m[..., None])
-        road = cv2.erode((picture.semantic == 0).astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-        road &= picture.depth_m < 50
+        road = (picture.semantic == 0) & (picture.depth_m < 50)
         heights.append(np.abs(world[road][:, 2]))
         # boxes of masks, and 3D boxes
         for k, item in enumerate(truth.objects):
@@ -259,12 +259,14 @@ def test_truth_is_exact_on_every_rig(name: str, scenario: str) -> None:
             ys, xs = np.nonzero(picture.instance == item.instance)
             assert truth.visible_xyxy[k].tolist() == [xs.min(), ys.min(), xs.max(), ys.max()]
             full = truth.full_xyxy[k]
-            assert xs.min() >= full[0] - 0.75 and ys.min() >= full[1] - 0.75
-            assert xs.max() <= full[2] + 0.75 and ys.max() <= full[3] + 0.75
+            # a bent picture's pixel has the class of the pinhole's nearest, at most half a pixel away
+            slack = 0.75 if camera.distortion.size else 1e-6
+            assert xs.min() >= full[0] - slack and ys.min() >= full[1] - slack
+            assert xs.max() <= full[2] + slack and ys.max() <= full[3] + slack
             local = SE3.from_yaw(item.yaw, item.position).inverse().apply(world[ys, xs])
             inside = (local > np.array(item.low) - 0.02) & (local < np.array(item.high) + 0.02)
-            # an edge pixel of a bent picture has the depth of its neighbour
-            assert inside.all(axis=1).mean() > (0.98 if len(xs) > 100 and camera.distortion.size else 0.9)
+            # an edge pixel of a bent picture may look past the triangle that its nearest pixel sees
+            assert inside.all(axis=1).mean() > (0.99 if camera.distortion.size else 0.9999)
             compared += 1
         points = camera.cam_SE3_ego.apply(frame.points_ego[:, :3].astype(np.float64))
         points = points[(points[:, 2] > 1) & (np.abs(points[:, 0]) < 1.2 * points[:, 2])]
@@ -283,6 +285,6 @@ def test_truth_is_exact_on_every_rig(name: str, scenario: str) -> None:
         errors.append(np.abs(miss[flat & (miss < 0.25)]))
     every = np.concatenate(errors)
     assert sum(map(len, heights)) > 2000
-    assert np.percentile(np.concatenate(heights), 99.9) < 5e-3
+    assert np.concatenate(heights).max() < 2e-3
     assert compared >= 3 and len(every) > 200
     assert np.percentile(every, 99) < 0.05

@@ -213,6 +213,16 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
     assert [path.name for path in folder.iterdir()] == ["precious.txt"]
 
 
+def test_a_complete_drive_is_neither_resumed_nor_replaced_unasked(drive: Path) -> None:
+    before = _digests(drive)
+    for resume in (False, True):
+        with pytest.raises(OutputError, match="holds a complete drive"):
+            generate("city", 1, FRAMES, "camvid", drive.parents[1], resume=resume)
+    with pytest.raises(OutputError, match="holds a complete drive"):
+        generate("suburb", 1, FRAMES, "camvid", drive.parents[1])
+    assert _digests(drive) == before
+
+
 def test_the_verb_lists_and_refuses() -> None:
     runner = CliRunner()
     listed = runner.invoke(build_app(), ["sim", "--list"])

@@ -7,7 +7,7 @@ import pytest
 
 from sim_data.kernels.fragments import collect, resolve
 from sim_data.kernels.ground import CELLS_PER_M, line_cells
-from sim_data.kernels.raster import SETUP_COLUMNS, rasterise
+from sim_data.kernels.raster import SETUP_COLUMNS, pack_masks
 from sim_data.kernels.texture import TEXTURE_SIZE, look_up, pack_texture
 from sim_data.materials import MATERIALS, RANKS, ROUND
 from sim_data.shading import tiles
@@ -58,7 +58,7 @@ def test_fragments_share_each_pixel_out_among_what_it_sees() -> None:
     numbers, places = np.empty((2, room), np.int32), np.empty((3, room), np.float32)
     starts, triangles = np.zeros(len(RANKS) + 3, np.int64), np.empty(room, np.int32)
     slots = np.full(4, -1, np.int32)
-    scratch = slots, np.empty((3, room), np.int32), np.empty((3, room), np.float32)
+    scratch = slots, np.empty((4, room), np.int32), np.empty((3, room), np.float32)
     end = collect(
         (0, height), ids, sources, planes, (materials, RANKS, ROUND), scratch, triangles, (numbers, places), starts
     )
@@ -86,7 +86,7 @@ def test_fragments_stop_where_there_is_no_room() -> None:
     sources = np.stack([np.zeros(63), np.arange(63)], axis=1).astype(np.int32)
     room = 2 * 9 * 4 - 1
     out = np.empty((2, room), np.int32), np.empty((3, room), np.float32)
-    scratch = np.full(63, -1, np.int32), np.empty((3, room), np.int32), np.empty((3, room), np.float32)
+    scratch = np.full(63, -1, np.int32), np.empty((4, room), np.int32), np.empty((3, room), np.float32)
     end = collect(
         (0, 3), ids, sources, np.ones((63, SETUP_COLUMNS)), (np.zeros(1, np.uint8), RANKS, ROUND), scratch,
         np.empty(room, np.int32), out, np.zeros(len(RANKS) + 3, np.int64),
@@ -95,7 +95,7 @@ def test_fragments_stop_where_there_is_no_room() -> None:
     with pytest.raises(ValueError, match="there must be room for a row of 9 samples"):
         collect(
             (0, 3), ids, sources, np.ones((63, SETUP_COLUMNS)), (np.zeros(1, np.uint8), RANKS, ROUND),
-            (scratch[0], np.empty((3, 8), np.int32), np.empty((3, 8), np.float32)), np.empty(8, np.int32),
+            (scratch[0], np.empty((4, 8), np.int32), np.empty((3, 8), np.float32)), np.empty(8, np.int32),
             (np.empty((2, 8), np.int32), np.empty((3, 8), np.float32)), np.zeros(len(RANKS) + 3, np.int64),
         )  # fmt: skip
 
@@ -116,9 +116,10 @@ def test_tiles_cover_every_row_once() -> None:
 
 
 def test_masks_must_be_a_power_of_two_wide() -> None:
-    empty = np.empty((1, SETUP_COLUMNS)), np.empty((1, 4), np.int32), np.empty((1, 2), np.int32)
     with pytest.raises(ValueError, match="power of two"):
-        rasterise(
-            *empty, 0, np.zeros(1, np.uint8), np.zeros((1, 3, 3), np.uint8), False, (0, 1),
-            np.empty((1, 1), np.float32), np.empty((1, 1), np.int32),
-        )  # fmt: skip
+        pack_masks(np.zeros((1, 24, 24), np.uint8))
+    masks = np.zeros((2, 8, 8), np.uint8)
+    masks[1, 3, 5] = 128
+    packed = pack_masks(masks)
+    assert packed.shape == (2, 2)
+    assert packed[0].tolist() == [0, 0] and packed[1].tolist() == [1 << (3 * 8 + 5), 0]

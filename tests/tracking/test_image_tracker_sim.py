@@ -26,7 +26,9 @@ SETTINGS = (
 
 @pytest.fixture(scope="module")
 def frames() -> list[SimFrame]:
-    return list(stream("crowd", 3, FRAMES, "train"))
+    # 2026-11-28: seed 1 instead of 3. Visible shares are counted pixel by pixel since then, which moves some boxes over
+    # the quarter that is asked for; before as after, 3 drives of 8 in this scenario have a swap
+    return list(stream("crowd", 1, FRAMES, "train"))
 
 
 def seen_in(frame: SimFrame) -> tuple[list[int], Detections]:
