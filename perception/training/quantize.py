@@ -1,7 +1,7 @@
 """The street network's graph in 8-bit integers, and the ranges of values that it needs.
 
-Every tensor between the first convolution and the heads' last ones is bytes. Those compute in single precision: the
-first one reads the image, and edges, depths and logits are read off the last ones. Jacob et al., "Quantization and
+Every tensor between the first convolution and the heads is bytes. Those compute in single precision: the first one reads
+the image; edges of boxes, depths and logits are read off the heads, and their few cells cost little. Jacob et al., "Quantization and
 training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018. Bytes that saturate at 0 and at
 the largest value are ReLU and ReLU6 at no cost, so those operators are gone from the graph.
 """
@@ -37,7 +37,7 @@ __all__ = ["activation_ranges", "calibrate", "write_int8_graph"]
 Float32Array = npt.NDArray[np.float32]
 
 _FIRST = "backbone.stem"
-_LAST = ("log_edges", "class_logits", "solid", "embedding", "semantic_out", "dense_out")
+_HEADS = ("box_heads", "semantic_out", "dense_out")
 _CUT_SHARE = 1e-5  # of the values at either end: single outliers would make every byte coarser
 
 
@@ -154,7 +154,7 @@ def _name(node: NodeProto) -> str:
 
 def _writes_bytes(node: NodeProto) -> bool:
     if node.op_type == "Conv":
-        return not _name(node).endswith(_LAST)
+        return not _name(node).startswith(_HEADS)
     return bool(node.op_type == "Add")
 
 
@@ -162,8 +162,9 @@ def _drop_limits(graph: onnx.GraphProto) -> None:
     """Takes ReLU and ReLU6 out: what wrote their input writes their output."""
     writers = {node.output[0]: node for node in graph.node}
     for node in [node for node in graph.node if node.op_type in ("Clip", "Relu")]:
-        writers[node.input[0]].output[0] = node.output[0]
-        graph.node.remove(node)
+        if _writes_bytes(writers[node.input[0]]):
+            writers[node.input[0]].output[0] = node.output[0]
+            graph.node.remove(node)
 
 
 def _insert_bytes(graph: onnx.GraphProto) -> None:
