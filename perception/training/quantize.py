@@ -1,9 +1,9 @@
 """The street network's graph in 8-bit integers, and the ranges of values that it needs.
 
-Every tensor between the first convolution and the heads is bytes. Those compute in single precision: the first one reads
-the image; edges of boxes, depths and logits are read off the heads, and their few cells cost little. Jacob et al., "Quantization and
-training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018. Bytes that saturate at 0 and at
-the largest value are ReLU and ReLU6 at no cost, so those operators are gone from the graph.
+Every tensor between the first convolution and the heads is bytes. Those compute in single precision: the first one
+reads the image; edges of boxes, depths and logits are read off the heads, and their few cells cost little. Jacob et
+al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018. Bytes
+that saturate at 0 and at the largest value are ReLU and ReLU6 at no cost, so those operators are gone from the graph.
 """
 
 from __future__ import annotations
