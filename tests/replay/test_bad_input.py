@@ -170,7 +170,14 @@ def test_black_pictures_hold_nothing(perceive: Callable, tmp_path: Path) -> None
 
 def test_an_interrupted_run_is_partial_and_its_video_plays(small_drive: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    program = [sys.executable, "-m", "perception", "replay", str(small_drive), "--out", str(out), "--quiet"]
+    # so many pictures that the run cannot be over before it hears of the interruption
+    pictures = sorted((small_drive / "image_02" / "data").iterdir())
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(400):
+        source = pictures[number % len(pictures)]
+        (many / f"{number:010d}{source.suffix}").hardlink_to(source)
+    program = [sys.executable, "-m", "perception", "replay", str(many), "--out", str(out), "--quiet"]
     process = subprocess.Popen(program, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 60
     while not (out / "kitti/detection/0000000001.txt").exists() and time.monotonic() < deadline:
