@@ -7,6 +7,7 @@ claim on the way before him.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -65,13 +66,9 @@ class Walkers:
 
     def place(self, row: Array) -> tuple[float, float, float]:
         """x, y and heading of a row."""
-        points, headings, starts, lengths = self.lines
-        first, count = starts[int(row[_ROAD])], starts[int(row[_ROAD]) + 1] - starts[int(row[_ROAD])]
-        position = np.clip(row[_S] / lengths[int(row[_ROAD])], 0, 1) * (count - 1)
-        spots = first + np.arange(count)
-        heading = float(np.interp(position, np.arange(count), headings[spots]))
-        x, y = (float(np.interp(position, np.arange(count), points[spots, axis])) for axis in (0, 1))
-        return x - row[_LEFT] * float(np.sin(heading)), y + row[_LEFT] * float(np.cos(heading)), float(row[_YAW])
+        x, y, heading = self._centre(int(row[_ROAD]), float(row[_S]))
+        left = float(row[_LEFT])
+        return x - left * math.sin(heading), y + left * math.cos(heading), float(row[_YAW])
 
     @property
     def ways_m(self) -> Array:
@@ -132,14 +129,20 @@ class Walkers:
             # begin near the place where one crosses, so that short drives see it
             row[_S] = np.clip(row[_CROSS] - row[_AHEAD] * rng.uniform(1.0, 14.0), 2.0, length - 2.0)
         row[_YAW] = 0.0
-        heading = self._heading(number, row[_S])
+        _, _, heading = self._centre(number, float(row[_S]))
         row[_YAW] = heading if row[_AHEAD] > 0 else heading + np.pi
         return row, crossing
 
-    def _heading(self, number: int, s: float) -> float:
-        _, headings, starts, lengths = self.lines
-        part = headings[starts[number] : starts[number + 1]]
-        return float(np.interp(s / lengths[number] * (len(part) - 1), np.arange(len(part)), part))
+    def _centre(self, number: int, s: float) -> tuple[float, float, float]:
+        """Point of a road's centreline at an arc length, and the heading there."""
+        points, headings, starts, lengths = self.lines
+        first, last = int(starts[number]), int(starts[number + 1]) - 1
+        position = min(max(s / float(lengths[number]), 0.0), 1.0) * (last - first)
+        k = min(first + int(position), last - 1)
+        share = position - (k - first)
+        (x, y), (next_x, next_y) = points[k : k + 2].tolist()
+        heading, next_heading = headings[k : k + 2].tolist()
+        return x + share * (next_x - x), y + share * (next_y - y), heading + share * (next_heading - heading)
 
     def _way_over(
         self, number: int, road: Road, length: float, standing: Array, rng: np.random.Generator
@@ -196,13 +199,11 @@ class Walkers:
                 reach, kind = min(2.6, max(start + kerb, 0.0)), PERSON
             if reach < 0.3:
                 continue
-            heading = self._heading(int(row[_ROAD]), row[_S])
-            x, y, _ = self.place(row)
+            x, y, heading = self._centre(int(row[_ROAD]), float(row[_S]))
             # from the person (or the kerb) towards the other side
-            towards = -row[_SIDE] * np.array([-np.sin(heading), np.cos(heading)])
-            middle = np.array([x, y]) + towards * (abs(row[_LEFT]) - kerb if kind == CLAIM else 0.0)
-            middle += towards * 0.5 * reach
-            found.append([*middle, heading + 0.5 * np.pi, 0.5 * reach, _CORRIDOR_M, 0.0, 0.0, kind])
+            left = float(row[_SIDE] * (start - 0.5 * reach))
+            x, y = x - left * math.sin(heading), y + left * math.cos(heading)
+            found.append([x, y, heading + 0.5 * np.pi, 0.5 * reach, _CORRIDOR_M, 0.0, 0.0, kind])
         return np.array(found).reshape(-1, BODY_COLUMNS)
 
 

@@ -29,6 +29,7 @@ _HARD_OCCLUSION = 1
 _HARD_TRUNCATION = 0.3
 _DEPTH_STEP_PX = 2
 _FARTHEST_M = 120.0
+_HALF_PX = 0.5  # the simulator counts from the middle of the first pixel, labels from its outer edge
 _BOX_PARTS = ("boxes_xyxy", "class_ids", "ignored", "solid", "identities")
 
 
@@ -140,7 +141,7 @@ def sim_sample(frame: SimFrame, camera: PinholeCamera, source: str, seed: int) -
     """One frame with its truth. Objects that hardly show are ignored; those that do not show are left out."""
     picture, truth = frame.pictures[camera.name], frame.truth[camera.name]
     rows = np.flatnonzero(truth.pixels > 0)
-    boxes = truth.full_xyxy[rows] + np.array([0.0, 0.0, 1.0, 1.0])  # truth is by pixel, labels by pixels' outer edges
+    boxes = truth.full_xyxy[rows] + _HALF_PX  # outlines, whose whole numbers are the middles of pixels
     boxes[:, 0::2] = boxes[:, 0::2].clip(0, camera.width_px)
     boxes[:, 1::2] = boxes[:, 1::2].clip(0, camera.height_px)
     objects = [truth.objects[int(row)] for row in rows]

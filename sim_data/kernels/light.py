@@ -19,11 +19,12 @@ _SUN_RGB, _SKY_RGB, _GROUND_RGB, _FOG, _FOG_RGB = 3, 6, 12, 15, 16
 @part
 def _fall(x):  # type: ignore[no-untyped-def]
     """exp(-x) for x >= 0."""
-    scaled = min(x * 1.4426950408889634, 120.0)
+    scaled = min(x * _F(1.4426950408889634), _F(120.0))
     whole = np.floor(scaled)
-    rest = (whole - scaled) * 0.6931471805599453
-    power = 1.0 + rest * (1.0 + rest * (0.5 + rest * (0.16666666 + rest * (0.041666666 + rest * 0.008333333))))
-    return power * np.float64(np.int32((np.int32(127) - np.int32(whole)) << np.int32(23)).view(np.float32))
+    rest = (whole - scaled) * _F(0.6931471805599453)
+    power = _F(0.16666666) + rest * (_F(0.041666666) + rest * _F(0.008333333))
+    power = _F(1.0) + rest * (_F(1.0) + rest * (_F(0.5) + rest * power))
+    return power * np.int32((np.int32(127) - np.int32(whole)) << np.int32(23)).view(np.float32)
 
 
 @part
@@ -197,14 +198,15 @@ def add_lamp(
 def _finish(  # type: ignore[no-untyped-def]
     start, stop, light, camera_world, wx, wy, wz, light_r, light_g, light_b, red, green, blue, out_r, out_g, out_b
 ):
-    fog, fog_r, fog_g, fog_b = light[_FOG], light[_FOG_RGB], light[_FOG_RGB + 1], light[_FOG_RGB + 2]
-    cx, cy, cz = camera_world[0, 3], camera_world[1, 3], camera_world[2, 3]
+    fog, fog_r, fog_g, fog_b = _F(light[_FOG]), _F(light[_FOG_RGB]), _F(light[_FOG_RGB + 1]), _F(light[_FOG_RGB + 2])
+    cx, cy, cz = _F(camera_world[0, 3]), _F(camera_world[1, 3]), _F(camera_world[2, 3])
+    one = _F(1.0)
     for i in range(start, stop):
         x, y, z = wx[i] - cx, wy[i] - cy, wz[i] - cz
         clear = _fall(fog * np.sqrt(x * x + y * y + z * z))
-        out_r[i] = red[i] * light_r[i] * clear + fog_r * (1.0 - clear)
-        out_g[i] = green[i] * light_g[i] * clear + fog_g * (1.0 - clear)
-        out_b[i] = blue[i] * light_b[i] * clear + fog_b * (1.0 - clear)
+        out_r[i] = red[i] * light_r[i] * clear + fog_r * (one - clear)
+        out_g[i] = green[i] * light_g[i] * clear + fog_g * (one - clear)
+        out_b[i] = blue[i] * light_b[i] * clear + fog_b * (one - clear)
 
 
 def finish(
@@ -240,60 +242,70 @@ def _finish_glossy(  # type: ignore[no-untyped-def]
     start, stop, polished, light, camera_world, mirrored, nx, ny, nz, wx, wy, wz, lit, light_r, light_g, light_b,
     red, green, blue, gloss, mirror, glow_r, glow_g, glow_b, out_r, out_g, out_b,
 ):  # fmt: skip
-    fog, fog_r, fog_g, fog_b = light[_FOG], light[_FOG_RGB], light[_FOG_RGB + 1], light[_FOG_RGB + 2]
-    cx, cy, cz = camera_world[0, 3], camera_world[1, 3], camera_world[2, 3]
-    sx, sy, sz = light[0], light[1], light[2]
-    sun_r, sun_g, sun_b = 0.5 * light[_SUN_RGB], 0.5 * light[_SUN_RGB + 1], 0.5 * light[_SUN_RGB + 2]
-    street_r = 0.16 * (0.7 * light[_SKY_RGB] + 0.30 * light[_SUN_RGB])
-    street_g = 0.16 * (0.7 * light[_SKY_RGB + 1] + 0.30 * light[_SUN_RGB + 1])
-    street_b = 0.16 * (0.7 * light[_SKY_RGB + 2] + 0.30 * light[_SUN_RGB + 2])
-    spark = 6.0 if polished else 0.0
+    fog, fog_r, fog_g, fog_b = _F(light[_FOG]), _F(light[_FOG_RGB]), _F(light[_FOG_RGB + 1]), _F(light[_FOG_RGB + 2])
+    cx, cy, cz = _F(camera_world[0, 3]), _F(camera_world[1, 3]), _F(camera_world[2, 3])
+    sx, sy, sz = _F(light[0]), _F(light[1]), _F(light[2])
+    sun_r, sun_g, sun_b = (
+        _F(0.5 * light[_SUN_RGB]), _F(0.5 * light[_SUN_RGB + 1]), _F(0.5 * light[_SUN_RGB + 2]),
+    )  # fmt: skip
+    street_r = _F(0.16 * (0.7 * light[_SKY_RGB] + 0.30 * light[_SUN_RGB]))
+    street_g = _F(0.16 * (0.7 * light[_SKY_RGB + 1] + 0.30 * light[_SUN_RGB + 1]))
+    street_b = _F(0.16 * (0.7 * light[_SKY_RGB + 2] + 0.30 * light[_SUN_RGB + 2]))
+    spark = _F(6.0) if polished else _F(0.0)
+    zero, one, two, middle = _F(0.0), _F(1.0), _F(2.0), _F(0.5 * (MIRROR_SIZE - 1))
+    most = _F(MIRROR_SIZE - 1.001)
     for i in range(start, stop):
         x, y, z = wx[i] - cx, wy[i] - cy, wz[i] - cz
         distance = np.sqrt(x * x + y * y + z * z)
-        inverse = 1.0 / distance
-        a, b, c = np.float64(nx[i]), np.float64(ny[i]), np.float64(nz[i])
+        inverse = one / distance
+        a, b, c = nx[i], ny[i], nz[i]
         facing = -(a * x + b * y + c * z) * inverse
-        rx, ry, rz = x * inverse + 2 * facing * a, y * inverse + 2 * facing * b, z * inverse + 2 * facing * c
-        shiny = np.float64(gloss[i])
+        rx, ry, rz = x * inverse + two * facing * a, y * inverse + two * facing * b, z * inverse + two * facing * c
+        shiny = gloss[i]
         # Schlick's reflectance for a coat or pane of index 1.5
-        side = max(0.0, 1.0 - abs(facing))
+        side = max(zero, one - abs(facing))
         square = side * side
-        fresnel = 0.04 + 0.96 * square * square * side
-        amount = min(shiny * (fresnel * (1.0 + 0.7 * mirror[i]) + 0.02), 1.0)
+        fresnel = _F(0.04) + _F(0.96) * square * square * side
+        amount = min(shiny * (fresnel * (one + _F(0.7) * mirror[i]) + _F(0.02)), one)
         # the upper half of an octahedron, unfolded to a square
-        scale = 0.5 * (MIRROR_SIZE - 1) / (abs(rx) + abs(ry) + max(rz, 0.0) + 1e-9)
-        u, v = (rx + ry) * scale + 0.5 * (MIRROR_SIZE - 1), (rx - ry) * scale + 0.5 * (MIRROR_SIZE - 1)
-        column = np.floor(min(max(u, 0.0), MIRROR_SIZE - 1.001))
-        row = np.floor(min(max(v, 0.0), MIRROR_SIZE - 1.001))
+        scale = middle / (abs(rx) + abs(ry) + max(rz, zero) + _F(1e-9))
+        u, v = (rx + ry) * scale + middle, (rx - ry) * scale + middle
+        column = np.floor(min(max(u, zero), most))
+        row = np.floor(min(max(v, zero), most))
         u, v = u - column, v - row
         place = np.uint32(np.int32(row) * np.int32(MIRROR_SIZE) + np.int32(column))
         right, below = np.uint32(place + 1), np.uint32(place + MIRROR_SIZE)
         corner = np.uint32(below + 1)
-        w0, w1, w2, w3 = (1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v
+        w0, w1, w2, w3 = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
         r = mirrored[0, place] * w0 + mirrored[0, right] * w1 + mirrored[0, below] * w2 + mirrored[0, corner] * w3
         g = mirrored[1, place] * w0 + mirrored[1, right] * w1 + mirrored[1, below] * w2 + mirrored[1, corner] * w3
         b = mirrored[2, place] * w0 + mirrored[2, right] * w1 + mirrored[2, below] * w2 + mirrored[2, corner] * w3
-        r = r if rz > 0.0 else street_r
-        g = g if rz > 0.0 else street_g
-        b = b if rz > 0.0 else street_b
-        # highlights: powers 60 and 600 of the cosine
-        shine = max(0.0, rx * sx + ry * sy + rz * sz)
+        r = r if rz > zero else street_r
+        g = g if rz > zero else street_g
+        b = b if rz > zero else street_b
+        # highlights: powers 60 and 600 of the cosine; what is too weak to see is kept from underflowing, which is slow
+        shine = max(_F(0.3), rx * sx + ry * sy + rz * sz)
         p4 = shine * shine * shine * shine
         p8 = p4 * p4
         p16 = p8 * p8
-        p32 = p16 * p16
-        p64 = p32 * p32
-        p128 = p64 * p64
-        p512 = p128 * p128 * p128 * p128
-        sparkle = lit[i] * (0.9 * p32 * p16 * p8 * p4 + spark * p512 * p64 * p16 * p8) * shiny
+        wide = p16 * p16 * p16 * p8 * p4
+        core = max(_F(0.89), shine)
+        p8 = core * core * core * core
+        p8 *= p8
+        p16 = p8 * p8
+        p64 = p16 * p16
+        p64 *= p64
+        p512 = p64 * p64
+        p512 *= p512
+        p512 *= p512
+        sparkle = lit[i] * (_F(0.9) * wide + spark * p512 * p64 * p16 * p8) * shiny
         clear = _fall(fog * distance)
-        r = red[i] * light_r[i] * (1 - amount) + r * amount + sun_r * sparkle + glow_r[i]
-        g = green[i] * light_g[i] * (1 - amount) + g * amount + sun_g * sparkle + glow_g[i]
-        b = blue[i] * light_b[i] * (1 - amount) + b * amount + sun_b * sparkle + glow_b[i]
-        out_r[i] = r * clear + fog_r * (1.0 - clear)
-        out_g[i] = g * clear + fog_g * (1.0 - clear)
-        out_b[i] = b * clear + fog_b * (1.0 - clear)
+        r = red[i] * light_r[i] * (one - amount) + r * amount + sun_r * sparkle + glow_r[i]
+        g = green[i] * light_g[i] * (one - amount) + g * amount + sun_g * sparkle + glow_g[i]
+        b = blue[i] * light_b[i] * (one - amount) + b * amount + sun_b * sparkle + glow_b[i]
+        out_r[i] = r * clear + fog_r * (one - clear)
+        out_g[i] = g * clear + fog_g * (one - clear)
+        out_b[i] = b * clear + fog_b * (one - clear)
 
 
 def finish_glossy(

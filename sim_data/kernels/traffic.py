@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from sim_data.kernels.simd import part
+
 __all__ = [
     "BODY_COLUMNS",
     "CHANGE_S",
@@ -56,6 +58,13 @@ def _separation(xa, ya, yaw_a, long_a, wide_a, xb, yb, yaw_b, long_b, wide_b):  
     other = abs(dx * math.cos(yaw_b) + dy * math.sin(yaw_b)) - long_b - long_a * cosine - wide_a * sine
     beside = abs(dy * math.cos(yaw_b) - dx * math.sin(yaw_b)) - wide_b - long_a * sine - wide_a * cosine
     return max(max(along, across), max(other, beside))
+
+
+@part
+def _clear_by(dx, dy, cosine, sine, long_a, wide_a, long_b, wide_b):  # type: ignore[no-untyped-def]
+    """What ``_separation`` is at least, whichever way the other one looks; saves its trigonometry."""
+    reach = math.sqrt(long_b * long_b + wide_b * wide_b)
+    return max(abs(dx * cosine + dy * sine) - long_a, abs(dy * cosine - dx * sine) - wide_a) - reach - 1e-9
 
 
 @njit("UniTuple(float64, 2)(float64[:,::1], int64[::1], float64[::1], int64, float64)",
@@ -125,19 +134,34 @@ def _look_ahead(points, starts, lengths, chains, states, bodies, out):  # type: 
             ahead = dx * cosine + dy * sine
             if ahead < -size or dx * dx + dy * dy > (reach + size) ** 2:
                 continue
-            # what already stands beside or behind is for the other one to mind; so is a claim one already stands on
-            apart = _separation(
-                x, y, yaw, long_m, bodies[i, 4], bodies[j, 0], bodies[j, 1], bodies[j, 2], bodies[j, 3], bodies[j, 4]
-            )
-            if apart < 0.0 or (apart < _SIDE_M and ahead < 0.5 * long_m and bodies[j, 7] != PERSON):
-                continue
+            if _clear_by(dx, dy, cosine, sine, long_m, bodies[i, 4], bodies[j, 3], bodies[j, 4]) < _SIDE_M:
+                # what already stands beside or behind is for the other one to mind, and so is a claim one stands on
+                apart = _separation(
+                    x, y, yaw, long_m, bodies[i, 4], bodies[j, 0], bodies[j, 1], bodies[j, 2], bodies[j, 3],
+                    bodies[j, 4],
+                )  # fmt: skip
+                if apart < 0.0 or (apart < _SIDE_M and ahead < 0.5 * long_m and bodies[j, 7] != PERSON):
+                    continue
             near[found] = j
             found += 1
         distance = 0.0
         while distance < reach and found > 0 and out[i, 0] > 999.0:
-            px, py, heading = _pose(
-                points, starts, lengths, chains[i], states[i, 0] + distance, states[i, 1], states[i, 2], states[i, 3]
-            )
+            s, base, left, slope = states[i, 0] + distance, states[i, 1], states[i, 2], states[i, 3]
+            # as in ``_pose``, but for the heading, which matters only where somebody is near
+            front_x, front_y = _on_chain(points, starts, lengths, chains[i], s + 0.5 * base)
+            rear_x, rear_y = _on_chain(points, starts, lengths, chains[i], s - 0.5 * base)
+            px, py = 0.5 * (front_x + rear_x), 0.5 * (front_y + rear_y)
+            alone = True
+            for k in range(found):
+                j = near[k]
+                dx, dy = bodies[j, 0] - px, bodies[j, 1] - py
+                size = long_m + wide_m + bodies[j, 3] + bodies[j, 4] + abs(left) + 1e-6
+                alone &= dx * dx + dy * dy > size * size
+            if alone:
+                distance += _LOOK_STEP_M
+                continue
+            px, py, heading = _pose(points, starts, lengths, chains[i], s, base, left, slope)
+            cosine, sine = math.cos(heading), math.sin(heading)
             for k in range(found):
                 j = near[k]
                 dx, dy = bodies[j, 0] - px, bodies[j, 1] - py
@@ -146,20 +170,14 @@ def _look_ahead(points, starts, lengths, chains, states, bodies, out):  # type: 
                     continue
                 if bodies[j, 7] == CLAIM and speed * speed > 2 * _HARD_MPS2 * max(distance - 0.5, 0.01):
                     continue
+                if _clear_by(dx, dy, cosine, sine, long_m, wide_m, bodies[j, 3], bodies[j, 4]) >= 0.0:
+                    continue
                 gap = _separation(
-                    px,
-                    py,
-                    heading,
-                    long_m,
-                    wide_m,
-                    bodies[j, 0],
-                    bodies[j, 1],
-                    bodies[j, 2],
-                    bodies[j, 3],
+                    px, py, heading, long_m, wide_m, bodies[j, 0], bodies[j, 1], bodies[j, 2], bodies[j, 3],
                     bodies[j, 4],
-                )
+                )  # fmt: skip
                 if gap < 0.0:
-                    other = bodies[j, 5] * math.cos(heading) + bodies[j, 6] * math.sin(heading)
+                    other = bodies[j, 5] * cosine + bodies[j, 6] * sine
                     free = max(distance + gap, 0.0) if distance > 0.0 else 0.0
                     if free < out[i, 0]:
                         out[i, 0], out[i, 1] = free, max(other, 0.0)
@@ -170,11 +188,13 @@ def _look_ahead(points, starts, lengths, chains, states, bodies, out):  # type: 
       cache=True, nogil=True, error_model="numpy")  # fmt: skip
 def _meets(bodies, i, x, y, yaw, margin, last):  # type: ignore[no-untyped-def]
     long_m, wide_m = bodies[i, 3], bodies[i, 4]
+    cosine, sine = math.cos(yaw), math.sin(yaw)
     for j in range(last):
-        if j == i or bodies[j, 7] == CLAIM:
-            continue
+        dx, dy = bodies[j, 0] - x, bodies[j, 1] - y
         reach = long_m + wide_m + bodies[j, 3] + bodies[j, 4] + margin
-        if abs(bodies[j, 0] - x) > reach or abs(bodies[j, 1] - y) > reach:
+        if abs(dx) > reach or abs(dy) > reach or j == i or bodies[j, 7] == CLAIM:
+            continue
+        if _clear_by(dx, dy, cosine, sine, long_m, wide_m, bodies[j, 3], bodies[j, 4]) >= margin:
             continue
         if (
             _separation(x, y, yaw, long_m, wide_m, bodies[j, 0], bodies[j, 1], bodies[j, 2], bodies[j, 3], bodies[j, 4])
@@ -402,6 +422,7 @@ def _may_cross(bodies, vehicles, x, y, heading, half_road, time_s, painted):  # 
 @njit("void(float64[:,::1], float64[::1], int64[::1], float64[::1], float64[:,::1], float64[:,::1], float64[:,::1], "
       "int64, int64, boolean[::1], float64)", cache=True, nogil=True, error_model="numpy")  # fmt: skip
 def _walk(points, headings, starts, lengths, roads, walkers, bodies, vehicles, row0, allowed, dt):  # type: ignore[no-untyped-def]
+    alongs = walkers[:, 2].copy()  # the column by itself: whoever is far along the road is passed over quickly
     for i in range(len(walkers)):
         me, row = walkers[i], row0 + i
         road, side = int(me[0]), me[1]
@@ -414,6 +435,8 @@ def _walk(points, headings, starts, lengths, roads, walkers, bodies, vehicles, r
             goal = side * min(max(kerb + me[9], low), high)
             pace = me[6]
             for j in range(len(walkers)):
+                if abs(alongs[j] - s) >= 3.0:
+                    continue
                 other = walkers[j]
                 if j == i or other[0] != me[0] or other[7] == 2.0 or abs(other[3] - left) > 0.8:
                     continue
@@ -476,6 +499,7 @@ def _walk(points, headings, starts, lengths, roads, walkers, bodies, vehicles, r
         me[15] += math.sqrt((x - bodies[row, 0]) ** 2 + (y - bodies[row, 1]) ** 2)
         bodies[row, 0], bodies[row, 1], bodies[row, 2] = x, y, new_yaw
         me[2], me[3], me[5] = new_s, new_left, new_yaw
+        alongs[i] = new_s
 
 
 def walk(

@@ -37,6 +37,22 @@ def test_pixels_lie_in_the_boxes_of_their_owners(samples: list[Sample]) -> None:
     assert owned > 200
 
 
+def test_boxes_end_where_the_pixels_of_whole_objects_end() -> None:
+    """An outline ends anywhere within a pixel; a little beyond the pixels' edges, since its tips are thin."""
+    beyond = []
+    for sample in sim_samples(["city", "suburb"], [5, 6], 3, 1.5, 128, 416):
+        assert sample.owners is not None
+        for row, (x1, y1, x2, y2) in enumerate(sample.boxes.boxes_xyxy):
+            v, u = np.nonzero(sample.owners == row + 1)
+            box = np.array([x1, y1, x2, y2])
+            if not len(v) or min(x1, y1) <= 1 or x2 >= 415 or y2 >= 127 or sample.boxes.ignored[row]:
+                continue
+            gaps = np.array([u.min(), v.min(), -u.max() - 1, -v.max() - 1]) - box * [1, 1, -1, -1]
+            beyond += gaps[np.abs(gaps) < 1.0].tolist()  # sides that nothing hides
+    assert len(beyond) > 40
+    assert 0.0 <= np.mean(beyond) < 0.25
+
+
 def test_objects_in_space_lie_at_their_pixels_depth(samples: list[Sample]) -> None:
     compared = 0
     for sample in samples:
