@@ -3,7 +3,8 @@
 Two steps. ``setup_triangles`` takes the triangles of placed meshes into a view (pinhole or orthographic), clips them at
 the near plane and writes, for each that may be seen, its edge functions and the planes of inverse depth and texture
 coordinates over the sample grid. ``rasterise`` fills a band of rows of the z-buffer from them; bands share nothing, so
-threads may fill them side by side and the result does not depend on how many there are.
+threads may fill them side by side and the result does not depend on how many there are. Both steps share the columns of
+a set-up triangle, and kernel files do not import one another, so they are one file although it is long.
 """
 
 from __future__ import annotations
