@@ -256,12 +256,11 @@ def _argmax(logits, ids, out):  # type: ignore[no-untyped-def]
                     able[count] = other
                     count += 1
             for index in range(count):
-                places = logits[able[index]]
-                upper, lower = 2 * (above % 2), 2 * (below % 2)
-                a[index] = places[upper + left % 2, above // 2, left // 2]
-                b[index] = places[upper + right % 2, above // 2, right // 2]
-                c[index] = places[lower + left % 2, below // 2, left // 2]
-                d[index] = places[lower + right % 2, below // 2, right // 2]
+                upper, lower = logits[able[index], :, above >> 1], logits[able[index], :, below >> 1]
+                a[index] = upper[(above & 1) * 2 + (left & 1), left >> 1]
+                b[index] = upper[(above & 1) * 2 + (right & 1), right >> 1]
+                c[index] = lower[(below & 1) * 2 + (left & 1), left >> 1]
+                d[index] = lower[(below & 1) * 2 + (right & 1), right >> 1]
             for v in range(first_v, last_v):
                 weight_v = np.float32((v + 0.5) * scale_v - 0.5 - above) if below > above else np.float32(0.0)
                 for u in range(first_u, start_u[band_u + 1]):
