@@ -21,6 +21,7 @@ import onnx
 import onnxruntime
 from onnx import NodeProto, TensorProto, helper
 
+from perception.errors import WeightsError
 from perception.files import replaced_when_done, write_text_atomic
 from perception.kernels.network_heads import image_planes
 from perception.models.street_backbones import BackboneName, architecture_of, backbone_of
@@ -71,12 +72,18 @@ def calibrate(weights: str, folders: Sequence[Path], limit: int) -> int:
         The number of layers.
 
     Raises:
-        WeightsError: the weights are missing or damaged.
+        WeightsError: the weights are missing or damaged, or of a backbone that is no EfficientNet-Lite.
         DriveError: a folder holds no pictures.
     """
     manifest = load_manifest(weights)
     verify(manifest)
     backbone = backbone_of(manifest.architecture, manifest.path)
+    if not backbone.startswith("lite"):
+        # other backbones have layers between convolutions whose tensors would need bytes too
+        raise WeightsError(
+            f"{manifest.path}: found weights of {manifest.architecture}; expected a backbone of lite0 ... lite4: others do "
+            "not run in bytes"
+        )
     mean, deviation = np.array(IMAGENET_MEAN, np.float32) * 255, np.array(IMAGENET_STD, np.float32) * 255
     reference_hw = (manifest.input["height_px"], manifest.input["width_px"])
     planes = []

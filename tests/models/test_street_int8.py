@@ -155,6 +155,14 @@ def test_weights_of_ones_own_are_calibrated(own: Path, tmp_path: Path, frame: Fr
     assert StreetNetwork(settings(weights=str(own), precision="int8"), "cpu").precision == "int8"
 
 
+def test_backbones_that_do_not_run_in_bytes_are_refused(own: Path) -> None:
+    manifest = own.with_suffix(".json")
+    content = json.loads(manifest.read_text(encoding="utf-8")) | {"architecture": "street-resnet18-2"}
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(WeightsError, match=r"found weights of street-resnet18-2; expected a backbone of lite0"):
+        calibrate(str(own), [own.parent], 1)
+
+
 def test_the_graph_that_ships_is_made_of_the_other_one(tmp_path: Path) -> None:
     source = shipped_folder() / "street-lite0-2.onnx"
     made = write_int8_graph(source, tmp_path)
