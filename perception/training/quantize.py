@@ -81,8 +81,8 @@ def calibrate(weights: str, folders: Sequence[Path], limit: int) -> int:
     if not backbone.startswith("lite"):
         # other backbones have layers between convolutions whose tensors would need bytes too
         raise WeightsError(
-            f"{manifest.path}: found weights of {manifest.architecture}; expected a backbone of lite0 ... lite4: no other "
-            "runs in bytes"
+            f"{manifest.path}: found weights of {manifest.architecture}; expected a backbone of lite0 ... lite4: "
+            "no other runs in bytes"
         )
     mean, deviation = np.array(IMAGENET_MEAN, np.float32) * 255, np.array(IMAGENET_STD, np.float32) * 255
     reference_hw = (manifest.input["height_px"], manifest.input["width_px"])
