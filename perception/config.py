@@ -51,6 +51,7 @@ class NetworkConfig(_Section):
     input_height_px: Pixels32
     input_width_px: Pixels32
     mirrored: bool
+    zooms: Annotated[tuple[Annotated[float, Field(ge=0.25, le=4.0)], ...], Field(min_length=1)]
     threads: Annotated[int, Field(ge=0)]
 
 

@@ -11,8 +11,9 @@ from perception.detection.boxes import within_image
 from perception.kernels.box_voting import voted_boxes
 from perception.kernels.network_heads import cell_centres, decode_cells
 from perception.kernels.nms import class_nms
-from perception.models.street_layout import BOX_STRIDES, DEPTH_FOCAL_PX
+from perception.models.street_layout import BOX_STRIDES, DEPTH_FOCAL_PX, EMBEDDING
 from perception.models.street_network import StreetNetwork
+from perception.models.street_output import StreetOutput
 from perception.types import Detections, Frame
 
 __all__ = ["NetworkDetector", "decode_solid"]
@@ -24,6 +25,7 @@ _GROUPS = (
     ("traffic_light", "traffic_sign"),
 )
 _VOTER_IOU = 0.6
+_SOLID_NUMBERS = 7  # of ``Detections.solid``
 _GROUP_OF_OBJECT = np.array([next(g for g, names in enumerate(_GROUPS) if n in names) for n in OBJECT_CLASSES])
 
 
@@ -40,12 +42,11 @@ class NetworkDetector:
         Each comes with an embedding and, where the camera is known, with what the network says of the object in space.
         """
         views = self._network.views(frame)
-        output = views[0]
-        height, width = output.input_hw
-        decoded = [
-            decode_cells(view.boxes, height, width, BOX_STRIDES, self._settings.score_threshold) for view in views
-        ]
-        boxes, scores, rows, cells = decoded[0] if len(views) == 1 else map(np.concatenate, zip(*decoded, strict=True))
+        height, width = frame.image_rgb.shape[:2]
+        threshold = self._settings.score_threshold
+        decoded = [decode_cells(view.boxes, *view.input_hw, BOX_STRIDES, threshold) for view in views]
+        boxes = np.concatenate([part[0] * _image_scale(view) for part, view in zip(decoded, views, strict=True)])
+        scores, rows, cells = (np.concatenate([part[k] for part in decoded]) for k in (1, 2, 3))
         seen_in = np.repeat(np.arange(len(views)), [len(part[0]) for part in decoded])
         class_ids = self._network.object_ids[rows]
         groups = _GROUP_OF_OBJECT[class_ids]
@@ -54,34 +55,31 @@ class NetworkDetector:
         # two boxes may have been drawn to one place
         apart = class_nms(voted, scores[keep], groups[keep], self._settings.nms_iou)
         voted, keep = voted[apart], keep[apart]
-        cells, seen_in = cells[keep], seen_in[keep]
-        image_height, image_width = output.image_hw
-        scale = np.array([image_width / width, image_height / height] * 2, np.float32)
-        embeddings = _of_cells([view.embedding for view in views], seen_in, cells)
+        embeddings = np.empty((len(keep), EMBEDDING), np.float32)
+        solid = None if frame.camera is None else np.empty((len(keep), _SOLID_NUMBERS), np.float32)
+        for number, view in enumerate(views):
+            own = seen_in[keep] == number
+            chosen = cells[keep[own]]
+            embeddings[own] = view.embedding[:, chosen].T
+            if solid is not None and frame.camera is not None:
+                scale = _image_scale(view)
+                of_view = decode_solid(view.solid[:, chosen], chosen, view.input_hw, frame.camera.fy_px / scale[1])
+                of_view[:, 5:] *= scale[:2]
+                solid[own] = of_view
         lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-        solid = None
-        if frame.camera is not None:
-            focal_px = frame.camera.fy_px * height / image_height
-            cues = _of_cells([view.solid for view in views], seen_in, cells)
-            solid = decode_solid(cues.T, cells, output.input_hw, focal_px)
-            solid[:, 5:] *= scale[:2]
         return within_image(
-            voted * scale,
+            voted,
             scores[keep],
             class_ids[keep],
-            output.image_hw,
+            (height, width),
             embeddings=embeddings / np.maximum(lengths, 1e-6),
             solid=solid,
         )
 
 
-def _of_cells(
-    views: list[npt.NDArray[np.float32]], seen_in: npt.NDArray[np.int64], cells: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    """(K, A) of each view to (N, K) of the cells of some of them."""
-    if len(views) == 1:
-        return np.asarray(views[0][:, cells].T, np.float32)
-    return np.asarray(np.stack(views)[seen_in, :, cells], np.float32)
+def _image_scale(view: StreetOutput) -> npt.NDArray[np.float32]:
+    """(4,) f32 image pixels per input pixel along u, v, u, v."""
+    return np.array([view.image_hw[1] / view.input_hw[1], view.image_hw[0] / view.input_hw[0]] * 2, np.float32)
 
 
 def decode_solid(

@@ -7,6 +7,7 @@ import numpy as np
 
 from perception.models.street_layout import DEPTH_FOCAL_PX
 from perception.models.street_network import StreetNetwork
+from perception.models.street_views import depth_of_views
 from perception.types import DepthMap, Frame
 
 __all__ = ["NetworkDepth"]
@@ -31,7 +32,8 @@ class NetworkDepth:
         views = self._network.views(frame)
         output = views[0]
         height, width = output.image_hw
-        log_depth = output.log_depth if len(views) == 1 else np.mean([view.log_depth for view in views], axis=0)
-        metres = np.exp(log_depth) * np.float32(frame.camera.fy_px * output.input_hw[0] / height / DEPTH_FOCAL_PX)
+        metres = np.exp(depth_of_views(views)) * np.float32(
+            frame.camera.fy_px * output.input_hw[0] / height / DEPTH_FOCAL_PX
+        )
         nearest = cv2.resize(metres, (width, height), interpolation=cv2.INTER_NEAREST)
         return DepthMap(np.asarray(nearest, np.float32), is_measured=False)

@@ -18,8 +18,8 @@ from perception.models.street_layout import (
     IMAGENET_STD,
     SOLID_CUES,
 )
-from perception.models.street_mirror import turned_back
 from perception.models.street_output import StreetOutput
+from perception.models.street_views import turned_back
 from perception.models.weights import WeightsManifest, load_manifest, verify
 from perception.models.weights_used import WeightsUsed
 from perception.types import Frame
@@ -67,7 +67,10 @@ class StreetNetwork:
         self.weights = (WeightsUsed(self.manifest.name, path, self.manifest.sha256, self.precision),)
         self.semantic_ids = _ids(self.manifest, self.manifest.semantic_classes, SEMANTIC_CLASSES).astype(np.uint8)
         self.object_ids = _ids(self.manifest, self.manifest.object_classes, OBJECT_CLASSES)
-        self._reference_hw = (settings.input_height_px, settings.input_width_px)
+        self._references_hw = [
+            (_whole_steps(zoom * settings.input_height_px), _whole_steps(zoom * settings.input_width_px))
+            for zoom in settings.zooms
+        ]
         self._forward = make_forward(settings, self.manifest, self.device, self.precision)
         self._mirrored = settings.mirrored
         self._last: tuple[Frame, tuple[StreetOutput, ...]] | None = None
@@ -87,18 +90,21 @@ class StreetNetwork:
         return self.views(frame)[0]
 
     def views(self, frame: Frame) -> tuple[StreetOutput, ...]:
-        """The frame's output and, where the settings ask for it, that of the mirrored frame, turned back."""
+        """The frame's output at every zoom and, where the settings ask for it, of the mirrored frame, turned back."""
         if self._last is not None and self._last[0] is frame:
             return self._last[1]
-        outputs: tuple[StreetOutput, ...] = (self._pass(frame.image_rgb),)
-        if self._mirrored:
-            outputs = (*outputs, turned_back(self._pass(np.ascontiguousarray(frame.image_rgb[:, ::-1]))))
-        self._last = (frame, outputs)
-        return outputs
+        outputs = []
+        height, width = frame.image_rgb.shape[:2]
+        for reference_hw in self._references_hw:
+            input_hw = input_size(height, width, reference_hw)
+            outputs.append(self._pass(frame.image_rgb, input_hw))
+            if self._mirrored:
+                outputs.append(turned_back(self._pass(np.ascontiguousarray(frame.image_rgb[:, ::-1]), input_hw)))
+        self._last = (frame, tuple(outputs))
+        return self._last[1]
 
-    def _pass(self, image: npt.NDArray[np.uint8]) -> StreetOutput:
+    def _pass(self, image: npt.NDArray[np.uint8], input_hw: tuple[int, int]) -> StreetOutput:
         height, width = image.shape[:2]
-        input_hw = input_size(height, width, self._reference_hw)
         if input_hw != (height, width):
             image = np.asarray(cv2.resize(image, input_hw[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
         cells, semantic, dense = self._forward(image_planes(image, _MEAN, _DEVIATION))
@@ -135,6 +141,10 @@ def input_size(image_height_px: int, image_width_px: int, reference_hw: tuple[in
             if cost < least:
                 best, least = (height, width), cost
     return best
+
+
+def _whole_steps(side_px: float) -> int:
+    return max(1, round(side_px / _SIZE_STEP_PX)) * _SIZE_STEP_PX
 
 
 def _ids(manifest: WeightsManifest, names: tuple[str, ...], known: tuple[str, ...]) -> npt.NDArray[np.int64]:

@@ -9,6 +9,7 @@ from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES, SEMANTIC_OF_OBJ
 from perception.kernels.network_heads import assign_pixels, cells_of_boxes, upsampled_argmax
 from perception.models.street_layout import CUE_SCALE_PX, DENSE_STRIDE
 from perception.models.street_network import StreetNetwork
+from perception.models.street_views import finest, semantic_of_views
 from perception.types import Detections, Frame, InstanceMap, SemanticMap
 
 __all__ = ["NetworkInstances", "NetworkSemantic"]
@@ -29,11 +30,10 @@ class NetworkSemantic:
 
     def segment(self, frame: Frame) -> SemanticMap:
         """A map of the image's own size."""
-        first, *others = self._network.views(frame)
-        logits = first.semantic_cells
-        if others:
-            logits = np.mean([logits, *(view.semantic_cells for view in others)], axis=0, dtype=np.float32)
-        return SemanticMap(upsampled_argmax(logits, self._network.semantic_ids, *first.image_hw))
+        views = self._network.views(frame)
+        return SemanticMap(
+            upsampled_argmax(semantic_of_views(views), self._network.semantic_ids, *frame.image_rgb.shape[:2])
+        )
 
 
 class NetworkInstances:
@@ -65,7 +65,7 @@ class NetworkInstances:
             )
         if not len(detections):
             return InstanceMap.empty(height, width)
-        output = self._network.infer(frame)
+        output = finest(self._network.views(frame))
         scale = np.array([output.input_hw[1] / width, output.input_hw[0] / height] * 2, np.float32)
         cells = cells_of_boxes(
             output.box_cues,

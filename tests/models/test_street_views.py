@@ -1,9 +1,10 @@
-"""What is said of a mirrored picture, turned back."""
+"""Several looks at one picture: mirrored and turned back, and at several sizes."""
 
 from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from perception.classes import SEMANTIC_CLASSES
@@ -13,27 +14,27 @@ from perception.geometry import guess_camera
 from perception.kernels.network_heads import decode_cells
 from perception.lifting.network_depth import NetworkDepth
 from perception.models.street_layout import BOX_STRIDES, EMBEDDING, SOLID_CUES
-from perception.models.street_mirror import turned_back
 from perception.models.street_network import StreetNetwork
 from perception.models.street_output import StreetOutput
+from perception.models.street_views import depth_of_views, finest, semantic_of_views, turned_back
 from perception.segmentation.network import NetworkSemantic
 from perception.training.sim_source import sim_samples
 from perception.types import Frame
 
 HEIGHT, WIDTH = 64, 96
-CELLS = sum(HEIGHT // stride * (WIDTH // stride) for stride in BOX_STRIDES)
 
 
-def made_up(seed: int) -> StreetOutput:
+def made_up(seed: int, height: int = HEIGHT, width: int = WIDTH) -> StreetOutput:
     rng = np.random.default_rng(seed)
 
     def noise(*shape: int) -> np.ndarray:
         return rng.normal(0, 1, shape).astype(np.float32)
 
-    rows, columns = HEIGHT // 4, WIDTH // 4
+    rows, columns = height // 4, width // 4
+    cells = sum(height // stride * (width // stride) for stride in BOX_STRIDES)
     return StreetOutput(
-        noise(4 + 3, CELLS), noise(len(SOLID_CUES), CELLS), noise(EMBEDDING, CELLS), noise(5, 4, rows, columns),
-        noise(4, rows, columns), noise(rows, columns), (HEIGHT, WIDTH), (HEIGHT, WIDTH),
+        noise(4 + 3, cells), noise(len(SOLID_CUES), cells), noise(EMBEDDING, cells), noise(5, 4, rows, columns),
+        noise(4, rows, columns), noise(rows, columns), (height, width), (HEIGHT, WIDTH),
     )  # fmt: skip
 
 
@@ -89,3 +90,40 @@ def test_with_both_views_a_mirrored_picture_gives_mirrored_results() -> None:
         np.testing.assert_allclose(turned[row], box, atol=0.1)
         assert abs(other.scores[row] - score) < 0.01
     assert len(np.unique(semantic[0])) > 3 and semantic[0].max() < len(SEMANTIC_CLASSES)
+
+
+def test_views_of_two_sizes_meet_in_the_cells_of_the_finer() -> None:
+    coarse, fine = made_up(4), made_up(5, 2 * HEIGHT, 2 * WIDTH)
+    views = [coarse, turned_back(coarse), fine]
+    assert finest(views) is fine
+    mean = dataclasses.replace(fine, semantic_cells=semantic_of_views(views)).semantic_logits
+    # the middle of four of the finer view's cells is the middle of one of the coarser view's
+    coarser = (coarse.semantic_logits + turned_back(coarse).semantic_logits) / 3
+    blurred = [cv2.resize(plane, (WIDTH, HEIGHT)) for plane in coarser]
+    np.testing.assert_allclose(
+        mean - fine.semantic_logits / 3, [cv2.resize(plane, (WIDTH, HEIGHT)) for plane in blurred], atol=1e-5
+    )
+    np.testing.assert_allclose(depth_of_views(views), (coarse.log_depth + coarse.log_depth[:, ::-1]) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(semantic_of_views([coarse]), coarse.semantic_cells)
+
+
+def test_one_object_is_found_once_however_often_it_is_looked_at() -> None:
+    (sample,) = sim_samples(["city"], [5], 1, 0.5, 192, 384)
+    size = ["network.input_height_px=192", "network.input_width_px=384"]
+    frame = Frame(0, "given", 0, sample.image_rgb, guess_camera(384, 192))
+    found = {}
+    for zooms in ("[1.0]", "[1.4]", "[1.0, 1.4]"):
+        config = load_config(overrides=[f"network.zooms={zooms}", "network.precision=fp32", "network.threads=1", *size])
+        network = StreetNetwork(config.network, "cpu")
+        detector = NetworkDetector(network, config.detection)
+        found[zooms] = detector.detect(frame)
+    apart, both = [found["[1.0]"], found["[1.4]"]], found["[1.0, 1.4]"]
+    assert max(len(each) for each in apart) <= len(both) <= sum(len(each) for each in apart) - 2
+    assert both.solid is not None
+    for row, box in enumerate(both.boxes_xyxy):
+        # a box comes with what the view that saw it best says of the object
+        sources = [each for each in apart if each.solid is not None and (each.scores == both.scores[row]).any()]
+        assert any(
+            np.allclose(each.solid[np.flatnonzero(each.scores == both.scores[row])[0]], both.solid[row], rtol=1e-4)
+            for each in sources
+        ), box
