@@ -62,7 +62,7 @@ def semantic_of_views(views: Sequence[StreetOutput]) -> npt.NDArray[np.float32]:
         for mean, plane in zip(total, view.semantic_logits, strict=True):
             enlarged = np.asarray(cv2.resize(plane, (side * columns, side * rows)), np.float32)
             mean += enlarged.reshape(rows, side, columns, side).transpose(1, 3, 0, 2).reshape(mean.shape)
-    return total / np.float32(len(views))
+    return np.asarray(total / len(views), np.float32)
 
 
 def depth_of_views(views: Sequence[StreetOutput]) -> npt.NDArray[np.float32]:
