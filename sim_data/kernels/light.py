@@ -12,6 +12,7 @@ __all__ = ["MIRROR_SIZE", "add_lamp", "daylight", "finish", "finish_glossy"]
 Column = npt.NDArray[np.float32]
 _F = np.float32
 MIRROR_SIZE = 256
+_BLOCK = 64  # neighbours: where none of them needs a look-up, none is made
 # indices into the light vector
 _SUN_RGB, _SKY_RGB, _GROUND_RGB, _FOG, _FOG_RGB = 3, 6, 12, 15, 16
 
@@ -73,46 +74,76 @@ def _daylight(  # type: ignore[no-untyped-def]
     zero, half, one = _F(0.0), _F(0.5), _F(1.0)
     wide, tall = _F(contact.shape[1]) - _F(2.0), _F(contact.shape[0]) - _F(2.0)
     border = _F(near.shape[0]) - _F(2.0)
-    for i in range(start, stop):
-        a, b, c = nx[i], ny[i], nz[i]
-        x, y, z = wx[i], wy[i], wz[i]
-        cosine = a * sx + b * sy + c * sz
-        if leaves:  # light shines through, and a leaf must not shade itself
-            cosine = _F(0.30) + (_F(0.55) if cosine > zero else _F(0.25)) * cosine
-            ox, oy, oz = x + sx * _F(0.35), y + sy * _F(0.35), z + sz * _F(0.35)
+    across, along, level = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    slope = np.empty(_BLOCK, np.float32)
+    for first in range(start, stop, _BLOCK):
+        count = min(_BLOCK, stop - first)
+        outside, sunny, low = 0, 0, 0
+        for k in range(count):
+            i = np.uint64(first + k)
+            a, b, c = nx[i], ny[i], nz[i]
+            cosine = a * sx + b * sy + c * sz
+            if leaves:  # light shines through, and a leaf must not shade itself
+                cosine = _F(0.30) + (_F(0.55) if cosine > zero else _F(0.25)) * cosine
+                ox, oy, oz = wx[i] + sx * _F(0.35), wy[i] + sy * _F(0.35), wz[i] + sz * _F(0.35)
+            else:
+                lift = _F(0.03) + _F(0.0006) * depth[i]
+                ox, oy, oz = wx[i] + a * lift, wy[i] + b * lift, wz[i] + c * lift
+            cosine = max(cosine, zero) if shining else zero
+            x, y = v00 * ox + v01 * oy + v02 * oz, v10 * ox + v11 * oy + v12 * oz
+            p, q = x * near_k + near_x, y * near_k + near_y
+            outside |= 0 if (p > one) & (q > one) & (p < border) & (q < border) else 1
+            sunny |= 1 if cosine > zero else 0
+            low |= 1 if wz[i] < _F(0.4) else 0
+            across[k], along[k], slope[k] = x, y, cosine
+            level[k] = v23 - (v20 * ox + v21 * oy + v22 * oz)
+        if sunny:
+            for k in range(count):
+                near_share = _lit(near, across[k] * near_k + near_x, along[k] * near_k + near_y, level[k] + _F(0.02))
+                lit[np.uint64(first + k)] = near_share
+            if outside:
+                for k in range(count):
+                    i = np.uint64(first + k)
+                    p, q = across[k] * near_k + near_x, along[k] * near_k + near_y
+                    coarse = _lit(far, across[k] * far_k + far_x, along[k] * far_k + far_y, level[k] + _F(0.35))
+                    lit[i] = lit[i] if (p > one) & (q > one) & (p < border) & (q < border) else coarse
+            for k in range(count):
+                i = np.uint64(first + k)
+                share = _lit(moving, across[k] * move_k + move_x, along[k] * move_k + move_y, level[k] + _F(0.02))
+                lit[i] = min(lit[i], share) if slope[k] > zero else zero
         else:
-            lift = _F(0.03) + _F(0.0006) * depth[i]
-            ox, oy, oz = x + a * lift, y + b * lift, z + c * lift
-        cosine = max(cosine, zero) if shining else zero
-        across = v00 * ox + v01 * oy + v02 * oz
-        along = v10 * ox + v11 * oy + v12 * oz
-        level = v23 - (v20 * ox + v21 * oy + v22 * oz)
-        p, q = across * near_k + near_x, along * near_k + near_y
-        fine = _lit(near, p, q, level + _F(0.02))
-        coarse = _lit(far, across * far_k + far_x, along * far_k + far_y, level + _F(0.35))
-        share = fine if (p > one) & (q > one) & (p < border) & (q < border) else coarse
-        share = min(share, _lit(moving, across * move_k + move_x, along * move_k + move_y, level + _F(0.02)))
-        share = share if cosine > zero else zero
-        open_sky = half + half * c
-        if leaves:
-            open_sky = (_F(0.35) + _F(0.4) * open_sky) * looks[np.uint32(slots[i]), 0]
-        else:  # less light beside and beneath vehicles
-            column, row = (x - contact_x) * contact_k - half, (y - contact_y) * contact_k - half
-            known = (column >= zero) & (row >= zero) & (column < wide) & (row < tall) & (z < _F(0.4))
-            left, above = min(max(np.floor(column), zero), wide), min(max(np.floor(row), zero), tall)
-            dx, dy = column - left, row - above
-            k, m = np.uint32(np.int32(left)), np.uint32(np.int32(above))
-            right, under = np.uint32(k + 1), np.uint32(m + 1)
-            upper = contact[m, k] + (contact[m, right] - contact[m, k]) * dx
-            lower = contact[under, k] + (contact[under, right] - contact[under, k]) * dx
-            dark = (upper + (lower - upper) * dy) * max(zero, one - z * _F(2.5))
-            open_sky *= one - dark if known else one
-        below = half - half * c
-        direct = share * cosine
-        lit[i] = share
-        red[i] = sun_r * direct + sky_r * open_sky + ground_r * below
-        green[i] = sun_g * direct + sky_g * open_sky + ground_g * below
-        blue[i] = sun_b * direct + sky_b * open_sky + ground_b * below
+            lit[first : first + count] = zero
+        for k in range(count):
+            i = np.uint64(first + k)
+            c = nz[i]
+            open_sky = half + half * c
+            if leaves:
+                open_sky = (_F(0.35) + _F(0.4) * open_sky) * looks[np.uint32(slots[i]), 0]
+            below = half - half * c
+            direct = lit[i] * slope[k]
+            level[k] = open_sky
+            red[i] = sun_r * direct + ground_r * below
+            green[i] = sun_g * direct + ground_g * below
+            blue[i] = sun_b * direct + ground_b * below
+        if low and not leaves:  # less light beside and beneath vehicles
+            for k in range(count):
+                i = np.uint64(first + k)
+                z = wz[i]
+                column, row = (wx[i] - contact_x) * contact_k - half, (wy[i] - contact_y) * contact_k - half
+                known = (column >= zero) & (row >= zero) & (column < wide) & (row < tall) & (z < _F(0.4))
+                left, above = min(max(np.floor(column), zero), wide), min(max(np.floor(row), zero), tall)
+                dx, dy = column - left, row - above
+                h, m = np.uint32(np.int32(left)), np.uint32(np.int32(above))
+                right, under = np.uint32(h + 1), np.uint32(m + 1)
+                upper = contact[m, h] + (contact[m, right] - contact[m, h]) * dx
+                lower = contact[under, h] + (contact[under, right] - contact[under, h]) * dx
+                dark = (upper + (lower - upper) * dy) * max(zero, one - z * _F(2.5))
+                level[k] *= one - dark if known else one
+        for k in range(count):
+            i = np.uint64(first + k)
+            red[i] += sky_r * level[k]
+            green[i] += sky_g * level[k]
+            blue[i] += sky_b * level[k]
 
 
 def daylight(
