@@ -32,6 +32,7 @@ _SCORE_POWER = 0.5
 _IOU_POWER = 4.0
 _LEAST_BOX_PX = 12.0  # a smaller box still owns the cells around its centre
 _TEMPERATURE = 0.1  # of the comparison of embeddings
+_FARTHEST_LOG = 1.0  # of depth over the measured one; beyond, its error counts by the logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +299,7 @@ def semantic_losses(
 
 
 def depth_loss(log_depth: Tensor, targets: Targets) -> Tensor:
-    """Mean difference of the logarithms of depth where it was measured.
+    """Mean relative error of depth where it was measured.
 
     Args:
         log_depth: (N, H / 4, W / 4).
@@ -309,11 +310,18 @@ def depth_loss(log_depth: Tensor, targets: Targets) -> Tensor:
         return log_depth.sum() * 0.0
     # every image counts alike, however sparse its points
     losses = [
-        functional.smooth_l1_loss(found[mask].float(), depth[mask].log(), beta=0.05)
+        _relative_error(found[mask].float() - depth[mask].log())
         for found, depth, mask in zip(log_depth, targets.depth_m, known, strict=True)
         if mask.any()
     ]
     return torch.stack(losses).mean()
+
+
+def _relative_error(difference: Tensor) -> Tensor:
+    """Of differences of logarithms: too far counts more than too near, as it does where depth is judged."""
+    near = difference.clamp(max=_FARTHEST_LOG)
+    relative = near.expm1() + near.exp() * (difference - near)
+    return functional.smooth_l1_loss(relative, torch.zeros_like(relative), beta=0.05)
 
 
 def cue_loss(cue: Tensor, targets: Targets) -> Tensor:

@@ -239,6 +239,22 @@ def test_depth_learns_where_it_was_measured() -> None:
     assert depth_loss(found, targets([], [])) == 0
 
 
+def test_depth_counts_by_its_relative_error() -> None:
+    depth = torch.full((HEIGHT // 4, WIDTH // 4), 12.0)
+
+    def cost(metres: float) -> float:
+        found = torch.full((1, HEIGHT // 4, WIDTH // 4), metres).log()
+        return float(depth_loss(found, targets([], [], depth=depth)))
+
+    # half the threshold of the smooth part is taken off
+    assert cost(18.0) == pytest.approx(0.5 - 0.025, rel=1e-5)
+    assert cost(6.0) == pytest.approx(0.5 - 0.025, rel=1e-5)
+    far = torch.full((1, HEIGHT // 4, WIDTH // 4), 120.0).log().requires_grad_()
+    depth_loss(far, targets([], [], depth=depth)).backward()
+    assert far.grad is not None and (far.grad > 0).all()
+    assert cost(120.0) < 10 - 1, "an edge of an object would say everything"
+
+
 def test_cues_learn_from_the_pixels_owners() -> None:
     boxes = [[0.0, 8.0, 56.0, 40.0], [40.0, 8.0, 96.0, 60.0]]
     owners = torch.full((HEIGHT, WIDTH), -1)
