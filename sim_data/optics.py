@@ -1,7 +1,7 @@
 """From light behind an ideal pinhole to the picture that a camera writes: lens, shutter, dirt, drops and sensor.
 
-The order is that of the light: distortion, motion blur, glare, drops and dirt on the glass, then the sensor. Distortion
-moves the truth with the picture; nothing else touches the truth.
+The order is that of the light: distortion, motion blur, falling rain, drops and dirt on the glass, glare, then the
+sensor. Distortion moves the truth with the picture; nothing else touches the truth.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from perception.errors import ConfigError
 from perception.geometry import PinholeCamera
 from sim_data.glass import Glass
 from sim_data.kernels.post import bend_point, develop, resample, smear
+from sim_data.rainfall import Rainfall
 from sim_data.render import View
 from sim_data.rigs import LensSpec
 
@@ -62,6 +63,7 @@ class Optics:
         self.pinhole = camera
         if np.any(camera.distortion):
             self._bend()
+        self.rainfall = Rainfall(camera, rain, spec.exposure_s, seed)
         self.glass = Glass((camera.height_px, camera.width_px), spec.dirt, spec.drops * rain, seed)
 
     def _bend(self) -> None:
@@ -110,7 +112,7 @@ class Optics:
 
     def develop(
         self, view: View, exposure: float, grain: npt.NDArray[np.float32], noise_shift: tuple[int, int], dt_s: float,
-        time_s: float,
+        time_s: float, camera_R_world: Array, velocity_world: Array,
     ) -> Picture:  # fmt: skip
         """The picture of a pinhole's view.
 
@@ -121,6 +123,8 @@ class Optics:
             noise_shift: x and y offset, px.
             dt_s: between frames.
             time_s: since the drive's start.
+            camera_R_world: (3, 3) world directions to the camera's.
+            velocity_world: (3,) of the camera, m/s.
         """
         height, width = self.camera.height_px, self.camera.width_px
         view = self._bent(view)
@@ -130,6 +134,7 @@ class Optics:
             blurred = np.empty_like(light)
             smear(light, view.depth_m, view.flow_px, share, (0, height), blurred)
             light = blurred
+        light = self.rainfall.fall(light, view.depth_m, camera_R_world, velocity_world, time_s)
         light = self.glass.cover(light, time_s)
         glow = _glow(light)
         spec = self.spec

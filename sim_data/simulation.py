@@ -134,19 +134,21 @@ class Simulation:
             scene, focus, self.movers.footprints(objects, place, _CONTACT_REACH_M),
             self._headlights(now.world_SE3_ego),
         )  # fmt: skip
+        velocity = (following.world_SE3_ego.translation - now.world_SE3_ego.translation) / dt_s
         pictures, truth = {}, {}
         for optics in self.optics:
             camera = optics.camera
             shift = (int(rng.integers(256)), int(rng.integers(256)))
             pose = now.world_SE3_ego @ camera.ego_SE3_cam
             view = self.renderer.render(around, optics.pinhole, pose, following.world_SE3_ego @ camera.ego_SE3_cam)
-            picture = optics.develop(view, self.light.exposure, self.renderer.grain, shift, dt_s, index * dt_s)
+            picture = optics.develop(
+                view, self.light.exposure, self.renderer.grain, shift, dt_s, index * dt_s, pose.rotation.T, velocity
+            )
             pictures[camera.name] = picture
             truth[camera.name] = self.truth.find(objects, optics, pose, picture, view)
         points = None
         if self.lidar is not None:
             points = self.lidar.scan(self.renderer, scene, now.world_SE3_ego, rng)
-        velocity = (following.world_SE3_ego.translation - now.world_SE3_ego.translation) / dt_s
         turn = float(np.angle(np.exp(1j * (following.world_SE3_ego.yaw_rad - now.world_SE3_ego.yaw_rad)))) / dt_s
         return SimFrame(
             index, round(index * 1e9 * dt_s), now.world_SE3_ego, velocity,
