@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +36,7 @@ Column = npt.NDArray[np.float32]
 _TILE_PIXELS = 32_768
 _LANE_MARKING_ID = 19
 _SKY_THROUGH_M = 300.0  # of fog
+_WET_BLUR = 9.0  # texels of the mirrored surroundings
 
 
 @dataclass(slots=True, eq=False)
@@ -161,6 +163,9 @@ class Shading:
         self.matt_until = "cloth" if self.wet > 0 else "slabs"
         self.glossy_from = "road" if self.wet > 0 else "facade"
         self.mirrored = self._surroundings()
+        # water on rough ground is no flat mirror
+        images = self.mirrored.reshape(3, MIRROR_SIZE, MIRROR_SIZE)
+        self.blurred = np.stack([cv2.GaussianBlur(image, (0, 0), _WET_BLUR).ravel() for image in images])
         self._local = threading.local()
 
     def _scratch(self, width: int, planes: int) -> _Scratch:
@@ -347,13 +352,15 @@ class Shading:
         polished = s.span("car")
         glass = s.span("glass")
         first, last = s.span(self.glossy_from, "lamp")
-        for span, sharp in (
-            ((first, polished[0]), False), (polished, True), ((polished[1], glass[0]), False), (glass, True),
-            ((glass[1], last), False),
+        built = int(s.starts[rank_of("facade")])
+        for span, sharp, mirrored in (
+            ((first, built), False, self.blurred), ((built, polished[0]), False, self.mirrored),
+            (polished, True, self.mirrored), ((polished[1], glass[0]), False, self.mirrored),
+            (glass, True, self.mirrored), ((glass[1], last), False, self.mirrored),
         ):  # fmt: skip
             if span[0] < span[1]:
                 finish_glossy(
-                    span, sharp, self.light, placed.camera_world, self.mirrored, (*s.normal, *s.position),
+                    span, sharp, self.light, placed.camera_world, mirrored, (*s.normal, *s.position),
                     (s.lit, *s.falling), (*s.albedo, s.gloss, s.mirror, *s.glow), s.out,
                 )  # fmt: skip
 
