@@ -112,6 +112,7 @@ def _facade(  # type: ignore[no-untyped-def]
         inner = 0.020 + 0.05 * _hash(floor, bay, seed + 1)
         display = 0.08 * _hash(np.int64(np.int32(np.floor(u * 7.0))), seed, 8)
         display *= _hash(np.int64(np.int32(np.floor(u * 13.0))), seed, 9)
+        display_blocks = display
         display = (display if y < 0.42 else 0.0) + 0.015 + 0.30 * max(0.0, goods[i] - 0.5)
         inner = display if shop else inner
         tone = (inner * (1 - curtain) + 0.34 * curtain) * (1 - recess)
@@ -122,8 +123,14 @@ def _facade(  # type: ignore[no-untyped-def]
         gloss[i] = glass * (0.05 if door else 0.75 - 0.4 * curtain)
         dark = 0.25 if shop else 0.68
         home = (not door) & (_hash(bay, floor, seed + 3) > dark + lit_at - 0.2)
-        power = night * glass * (0.5 + 0.8 * pane) if home else 0.0
-        glow_r[i], glow_g[i], glow_b[i] = power, 0.72 * power, 0.38 * power
+        # rooms are brightest beneath the ceiling, curtains dim them, goods stand before a shop's light
+        raised = min(max((y - low) / (high - low), 0.0), 1.0)
+        room = (0.35 + 0.65 * raised) * (1 - 1.2 * curtain) * (0.55 + 0.9 * goods[i])
+        goods_dark = (0.22 + 9.0 * display_blocks) * (0.6 + 0.8 * goods[i])
+        room = (goods_dark if y < 0.42 else 0.75 + 0.25 * raised) if shop else room
+        power = night * glass * (0.35 + 0.6 * pane) * room if home else 0.0
+        white = _hash(bay, floor, seed + 5)
+        glow_r[i], glow_g[i], glow_b[i] = power, (0.66 + 0.20 * white) * power, (0.30 + 0.42 * white) * power
 
 
 def facade(
