@@ -230,6 +230,28 @@ def crowd_times(count: int, frames: int = 200) -> np.ndarray:
     return np.array(times[20:])
 
 
+def crowd_times_3d(count: int, frames: int = 200) -> np.ndarray:
+    """Microseconds of ``step`` on ``count`` cars that drive about, seen from a vehicle that stands."""
+    rng = np.random.default_rng(0)
+    side = int(np.ceil(np.sqrt(count)))
+    grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)[:count] * 9.0
+    yaw = rng.uniform(-np.pi, np.pi, count)
+    speed_mps = rng.uniform(0, 5, (count, 1)) * np.column_stack([np.cos(yaw), np.sin(yaw)])
+    tracker = BoxTracker(load_box_settings("pointrcnn"))
+    rows, scores = np.zeros(count, np.int64), np.full(count, 5.0)
+    projection = np.array([[640.0, -720.0, 0.0, 0.0], [180.0, 0.0, -720.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+    times = []
+    for frame in range(frames):
+        place = grid + [10.0, -4.5 * side] + frame * FRAME_NS / 1e9 * speed_mps + rng.normal(0, 0.1, grid.shape)
+        boxes = np.column_stack(
+            [place, np.full(count, 0.8), yaw + rng.normal(0, 0.02, count), np.tile([4.2, 1.8, 1.6], (count, 1))]
+        )
+        began = time.perf_counter()
+        tracker.step(boxes, scores, rows, frame * FRAME_NS, None, projection, (1242.0, 375.0))
+        times.append((time.perf_counter() - began) * 1e6)
+    return np.array(times[20:])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="KITTI tracking with detections/pointrcnn")
@@ -283,6 +305,7 @@ def main() -> None:
             step(frame)
             spent.append((time.perf_counter() - began) * 1e6)
     speeds["3D, all three classes"] = np.array(spent)
+    speeds |= {f"3D, {count} objects": crowd_times_3d(count) for count in (20, 1000)}
     for name, times in speeds.items():
         p50, p99 = np.percentile(times, [50, 99])
         print(f"{name:30} p50 {p50:8.1f} us | mean {np.mean(times):8.1f} | p99 {p99:8.1f}")
