@@ -92,14 +92,17 @@ def test_the_folded_network_is_the_trained_one() -> None:
         torch.testing.assert_close(ours, theirs[0], rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
 
 
-@pytest.mark.parametrize(("precision", "share"), [("fp32", 2e-3), ("bf16", 0.1)])
-def test_torch_runs_the_same_network(network: StreetNetwork, precision: str, share: float) -> None:
+@pytest.mark.parametrize(("precision", "share", "most"), [("fp32", 2e-3, 2e-3), ("bf16", 0.03, 0.2)])
+def test_torch_runs_the_same_network(network: StreetNetwork, precision: str, share: float, most: float) -> None:
     settings = CONFIG.network.model_copy(update={"backend": "torch", "precision": precision})
     frame = noise_frame(128, 416)
     ours, theirs = network.infer(frame), StreetNetwork(settings, "cpu").infer(frame)
     for head in ("boxes", "semantic_logits", "log_depth", "embedding"):
         expected = getattr(ours, head)
-        np.testing.assert_allclose(getattr(theirs, head), expected, atol=share * np.abs(expected).max())
+        difference = np.abs(getattr(theirs, head) - expected) / np.abs(expected).max()
+        # a few of a hundred thousand numbers may lie where eight bits of rounding add up
+        assert np.quantile(difference, 0.99) < share
+        assert difference.max() < most
 
 
 @pytest.mark.parametrize("change", [{"precision": "bf16"}, {"compiled": True}])
