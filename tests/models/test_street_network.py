@@ -92,7 +92,7 @@ def test_the_folded_network_is_the_trained_one() -> None:
         torch.testing.assert_close(ours, theirs[0], rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
 
 
-@pytest.mark.parametrize(("precision", "share", "most"), [("fp32", 2e-3, 2e-3), ("bf16", 0.03, 0.2)])
+@pytest.mark.parametrize(("precision", "share", "most"), [("fp32", 2e-3, 2e-3), ("bf16", 0.06, 0.2)])
 def test_torch_runs_the_same_network(network: StreetNetwork, precision: str, share: float, most: float) -> None:
     settings = CONFIG.network.model_copy(update={"backend": "torch", "precision": precision})
     frame = noise_frame(128, 416)
