@@ -28,6 +28,7 @@ from perception.models.street_network import StreetNetwork, input_size
 from perception.models.weights import load_manifest
 from perception.roles import Detector, InstanceSegmenter, SemanticSegmenter
 from perception.segmentation.network import NetworkInstances, NetworkSemantic
+from perception.training.sim_source import sim_samples
 from perception.types import Detections, Frame, SemanticMap
 
 CONFIG = load_config(overrides=["network.precision=fp32"])
@@ -92,17 +93,16 @@ def test_the_folded_network_is_the_trained_one() -> None:
         torch.testing.assert_close(ours, theirs[0], rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
 
 
-@pytest.mark.parametrize(("precision", "share", "most"), [("fp32", 2e-3, 2e-3), ("bf16", 0.06, 0.2)])
-def test_torch_runs_the_same_network(network: StreetNetwork, precision: str, share: float, most: float) -> None:
+@pytest.mark.parametrize(("precision", "share"), [("fp32", 2e-3), ("bf16", 0.04)])
+def test_torch_runs_the_same_network(network: StreetNetwork, precision: str, share: float) -> None:
     settings = CONFIG.network.model_copy(update={"backend": "torch", "precision": precision})
-    frame = noise_frame(128, 416)
+    # a street: in pictures of noise, rounding to eight bits adds up to much more than in those of use
+    (sample,) = sim_samples(["city"], [3], 1, 0.5, 128, 416)
+    frame = Frame(0, "street", 0, sample.image_rgb)
     ours, theirs = network.infer(frame), StreetNetwork(settings, "cpu").infer(frame)
     for head in ("boxes", "semantic_logits", "log_depth", "embedding"):
         expected = getattr(ours, head)
-        difference = np.abs(getattr(theirs, head) - expected) / np.abs(expected).max()
-        # a few of a hundred thousand numbers may lie where eight bits of rounding add up
-        assert np.quantile(difference, 0.99) < share
-        assert difference.max() < most
+        np.testing.assert_allclose(getattr(theirs, head), expected, atol=share * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("change", [{"precision": "bf16"}, {"compiled": True}])
