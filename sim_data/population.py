@@ -23,6 +23,7 @@ _EGO_SHAPE = 1
 _EGO_HALF_M = (2.31, 0.95)
 _SHAPE_SHARES = (0.25, 0.17, 0.15, 0.12, 0.11, 0.08, 0.06, 0.04, 0.02)
 _TRUCK_SHARES = (0.20, 0.18, 0.16, 0.06, 0.14, 0.06, 0.08, 0.11, 0.01)  # on motorways
+_HEAVY_SHARES = (0.0,) * 6 + (0.42, 0.33, 0.25)  # of what a scenario asks for
 _NEAR_GROUND_M = 2.0  # what begins higher is no obstacle
 
 
@@ -70,10 +71,9 @@ def populate(world: World, rng: np.random.Generator) -> Traffic:
     # the ego vehicle's own road gets its share of company
     home = network.paths[start].road
     weights *= np.where([network.paths[k].road == home for k in lanes], 3.0, 1.0)
-    motorway = network.roads[home].edge.kind == "motorway"
-    shares = np.array(_TRUCK_SHARES if motorway else _SHAPE_SHARES)
+    shares = _shape_shares(actors.heavy, motorway=network.roads[home].edge.kind == "motorway")
     kinds = [CYCLIST] * actors.cyclists + [MOTORCYCLIST] * actors.motorcycles
-    kinds += [int(rng.choice(len(VEHICLE_SHAPES), p=shares / shares.sum())) for _ in range(actors.vehicles)]
+    kinds += [int(rng.choice(len(VEHICLE_SHAPES), p=shares)) for _ in range(actors.vehicles)]
     for kind in kinds:
         for _ in range(20):
             lane = int(rng.choice(lanes, p=weights / weights.sum()))
@@ -85,6 +85,16 @@ def populate(world: World, rng: np.random.Generator) -> Traffic:
     traffic.walkers.populate(actors.pedestrians, home, standing, rng)
     traffic.begin()
     return traffic
+
+
+def _shape_shares(heavy: float | None, *, motorway: bool) -> npt.NDArray[np.float64]:
+    """(V,) how often each of ``VEHICLE_SHAPES`` drives."""
+    shares = np.array(_TRUCK_SHARES if motorway else _SHAPE_SHARES)
+    shares /= shares.sum()
+    if heavy is not None:
+        is_heavy = np.array([shape.object_class != "car" for shape in VEHICLE_SHAPES])
+        shares = np.where(is_heavy, heavy * np.array(_HEAVY_SHARES), (1 - heavy) * shares / shares[~is_heavy].sum())
+    return shares
 
 
 def _drawn(world: World, traffic: Traffic, kind: int, lane: int, rng: np.random.Generator) -> Vehicle | None:

@@ -23,6 +23,7 @@ _WALLS = (
 )  # fmt: skip
 _TRIMS = ((0.22, 0.09, 0.06), (0.10, 0.10, 0.11), (0.16, 0.08, 0.055), (0.07, 0.09, 0.11), (0.19, 0.10, 0.07))
 _GREY = (0.25, 0.26, 0.27, 0.25, 0.26, 0.27)
+_PARKED_SHARES = (0.27, 0.18, 0.17, 0.13, 0.12, 0.08, 0.05)  # of the first of ``VEHICLE_SHAPES``; the last is a van
 
 
 def furnish(world: World, rng: np.random.Generator) -> None:
@@ -171,8 +172,12 @@ def _sign_post(world: World, x: float, y: float, ahead: float, design: str, rng:
 
 def _parked(world: World, road: Road, side: float, rng: np.random.Generator) -> None:
     s = float(rng.uniform(8.0, 12.0))
+    shares = np.array(_PARKED_SHARES)
+    heavy = world.scenario.actors.heavy
+    if heavy is not None:  # lorries and buses are too wide for the bays
+        shares = np.append((1 - heavy) * shares[:-1] / shares[:-1].sum(), heavy)
     while s < road.s[-1] - 13.0:
-        shape = int(rng.choice(7, p=[0.27, 0.18, 0.17, 0.13, 0.12, 0.08, 0.05]))
+        shape = int(rng.choice(len(shares), p=shares))
         length = VEHICLE_SHAPES[shape].length_m
         if rng.uniform() < world.scenario.actors.parked:
             inwards = -0.5 * road.edge.parking_m + float(rng.normal(0, 0.06))

@@ -45,9 +45,10 @@ class Sides(_Strict):
 
 
 class Actors(_Strict):
-    """How much traffic there is."""
+    """How much traffic there is; ``heavy`` is the share of vans, lorries and buses, by default that of the road."""
 
     vehicles: int = Field(default=28, ge=0, le=200)
+    heavy: float | None = Field(default=None, ge=0, le=1)
     cyclists: int = Field(default=4, ge=0, le=50)
     motorcycles: int = Field(default=2, ge=0, le=50)
     pedestrians: int = Field(default=24, ge=0, le=300)
