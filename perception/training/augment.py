@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from perception.training.compose import mosaic, paste
-from perception.training.labels import Sample
+from perception.training.labels import Sample, sky_label
 from perception.training.photometric import TorchvisionTransform, relit, transformed
 from perception.training.settings import Fraction, Positive, Section
+from perception.training.skies import reskied
 from perception.training.view import View, ViewRange, view_of
 from perception.training.weather import weathered
 
@@ -32,6 +33,7 @@ class AugmentSettings(Section):
             larger than the object.
         mosaic: share of views made of four images of the same source.
         copy_paste: share of views that get objects of another image of the same source, where that has outlines.
+        sky: share of views that get another sky, where the sky is drawn.
         weather: share of views with fog, rain or snow.
         torchvision: transforms of ``torchvision.transforms.v2`` that follow, of those that move no pixel.
     """
@@ -44,6 +46,7 @@ class AugmentSettings(Section):
     rotation_deg: Annotated[float, Field(ge=0, le=45)] = 0.0
     mosaic: Fraction = 0.0
     copy_paste: Fraction = 0.0
+    sky: Fraction = 0.0
     weather: Fraction = 0.0
     torchvision: tuple[TorchvisionTransform, ...] = ()
 
@@ -66,7 +69,11 @@ def augment(sample: Sample, settings: AugmentSettings, rng: np.random.Generator,
         view = view_of(sample, size_hw, strays, rng)
     if len(others) and rng.random() < settings.copy_paste:
         view = paste(view, view_of(others[int(rng.integers(len(others)))], size_hw, strays, rng), rng)
-    image = relit(view.image_rgb, rng)
+    image = view.image_rgb
+    # asked of the setting first, so that runs without it draw the same numbers as ever
+    if settings.sky and sample.semantic_is_drawn and rng.random() < settings.sky:
+        image = reskied(image, view.semantic == sky_label(sample.label_set), rng)
+    image = relit(image, rng)
     if rng.random() < settings.weather:
         image = weathered(image, view.depth_m, rng)
     return dataclasses.replace(view, image_rgb=transformed(image, settings.torchvision, rng))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from perception.classes import CAMVID_CLASSES, SEMANTIC_CLASSES, VOID_ID, semantic_to_camvid
 
-__all__ = ["LABEL_SETS", "NOT_A_THING", "SOLID_COLUMNS", "LabelledBoxes", "Sample"]
+__all__ = ["LABEL_SETS", "NOT_A_THING", "SOLID_COLUMNS", "LabelledBoxes", "Sample", "sky_label"]
 
 NOT_A_THING = 254
 """Semantic label of a pixel known to show no road user, and nothing else known of it."""
@@ -34,6 +34,11 @@ LABEL_SETS: dict[str, tuple[tuple[int, ...], ...]] = {
 }
 """Which semantic classes each label of a set stands for, by the label. ``boxes`` are CamVid's labels derived from
 boxes, with ``NOT_A_THING`` where only that is known."""
+
+
+def sky_label(label_set: str) -> int:
+    """The label of a set that stands for the sky."""
+    return LABEL_SETS[label_set].index((SEMANTIC_CLASSES.index("sky"),))
 
 
 @dataclass(frozen=True, slots=True)
