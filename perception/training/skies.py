@@ -1,5 +1,8 @@
-"""Other skies over the same street. Data sets show few of them: what is dark, grey or deep blue up there is taken for a
-building by a network that only ever saw bright ones."""
+"""Other skies over the same street.
+
+Data sets show few of them: what is dark, grey or deep blue up there is taken for a building by a network that only ever
+saw bright ones.
+"""
 
 from __future__ import annotations
 

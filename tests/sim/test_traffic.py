@@ -22,6 +22,7 @@ from sim_data.kernels.traffic import (
 from sim_data.population import populate
 from sim_data.scenario import load_scenario
 from sim_data.traffic import Traffic
+from sim_data.vehicles import VEHICLE_SHAPES
 from sim_data.world import World
 
 FRAME_S = 0.1
@@ -216,6 +217,24 @@ def test_the_same_seed_gives_the_same_traffic_however_it_is_advanced() -> None:
         b.advance(0.1)
     np.testing.assert_array_equal(a.bodies, b.bodies)
     assert [vehicle.path for vehicle in a.vehicles] == [vehicle.path for vehicle in b.vehicles]
+
+
+@pytest.mark.parametrize("heavy", [0.0, 0.6, 1.0])
+def test_scenarios_say_how_much_of_the_traffic_is_heavy(heavy: float) -> None:
+    city = load_scenario("city")
+    actors = city.actors.model_copy(update={"heavy": heavy, "vehicles": 60})
+    classes: Counter[str] = Counter()
+    parked: Counter[str] = Counter()
+    for seed in range(4):
+        world = World.build(city.model_copy(update={"actors": actors}), seed)
+        traffic = populate(world, np.random.default_rng([seed, 3]))
+        classes.update(VEHICLE_SHAPES[v.shape].object_class for v in traffic.vehicles[1:] if v.shape >= 0)
+        parked.update(item.object_class for item in world.objects if item.object_class in ("car", "van", "truck"))
+    assert abs(1 - classes["car"] / classes.total() - heavy) < 0.08
+    assert abs(1 - parked["car"] / parked.total() - heavy) < 0.08
+    if heavy:
+        assert min(classes["van"], classes["truck"], classes["bus"]) > 10
+    assert not parked["truck"]  # too wide for the bays
 
 
 STRAIGHT = (

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES, VOID_ID
+from perception.classes import CAMVID_CLASSES, OBJECT_CLASSES, SEMANTIC_CLASSES, VOID_ID
 from perception.errors import ConfigError
 from perception.models.street_layout import DENSE_STRIDE, DEPTH_FOCAL_PX
 from perception.training.augment import AugmentSettings, augment
 from perception.training.compose import mosaic, paste
-from perception.training.labels import LabelledBoxes, Sample
+from perception.training.labels import LABEL_SETS, LabelledBoxes, Sample, sky_label
 from perception.training.photometric import TorchvisionTransform, transformed
+from perception.training.skies import reskied
 from perception.training.view import View, ViewRange, view_of
 from perception.training.weather import add_fog, add_rain, add_snow, weathered
 
@@ -213,6 +214,42 @@ def test_weather_takes_turns_and_moves_no_label() -> None:
         np.testing.assert_array_equal(wet_view.semantic, dry_view.semantic)
         np.testing.assert_array_equal(wet_view.boxes.boxes_xyxy, dry_view.boxes.boxes_xyxy)
         assert not np.array_equal(wet_view.image_rgb, dry_view.image_rgb)
+
+
+def test_other_skies_end_where_the_sky_does() -> None:
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 255, (90, 150, 3)).astype(np.uint8)
+    is_sky = np.zeros((90, 150), bool)
+    is_sky[:40] = True
+    is_sky[20:40, 50:90] = False
+    image[is_sky] = (230, 235, 240)
+    image[:40, 20] = 30  # a wire
+    below = cv2.erode((~is_sky).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    tones = []
+    for seed in range(30):
+        painted = reskied(image, is_sky, np.random.default_rng(seed))
+        np.testing.assert_array_equal(painted[below], image[below])
+        np.testing.assert_array_equal(painted, reskied(image, is_sky, np.random.default_rng(seed)))
+        tones.append(painted[2:16, 100:].mean(axis=(0, 1)))
+        assert painted[5:15, 20].mean() < painted[5:15, [14, 26]].mean()
+    spread = np.array(tones)
+    assert spread.mean(axis=1).min() < 60 and spread.mean(axis=1).max() > 180  # dark skies and bright ones
+    assert (spread[:, 2] - spread[:, 0]).max() > 40  # blue ones too
+    assert reskied(image, np.zeros_like(is_sky), rng) is image
+
+
+def test_only_drawn_skies_are_painted() -> None:
+    for name in ("camvid", "cityscapes", "full"):
+        assert LABEL_SETS[name][sky_label(name)] == (SEMANTIC_CLASSES.index("sky"),)
+    sample = block()
+    sample.semantic[:30] = sky_label("camvid")
+    settings = AugmentSettings(height_px=96, width_px=160, least_scale=1.0, largest_scale=1.0, sky=1.0)
+    for label_set, changes in (("camvid", True), ("boxes", False)):
+        each = dataclasses.replace(sample, label_set=label_set)
+        painted = augment(each, settings, np.random.default_rng(5))
+        plain = augment(each, settings.model_copy(update={"sky": 0.0}), np.random.default_rng(5))
+        np.testing.assert_array_equal(painted.semantic, plain.semantic)
+        assert np.array_equal(painted.image_rgb, plain.image_rgb) is not changes
 
 
 TRANSFORMS = [
