@@ -1,9 +1,10 @@
 """Every head of a network on simulated drives that nobody trained on, against their exact truth.
 
-    python benchmarks/simulated_heads.py [--weights street] [--drives 12] [--frames 8] [--json FILE]
+    python benchmarks/simulated_heads.py [--weights street] [--drives 12] [--frames 8] [--figures] [--json FILE]
 
 Instance AP is Cityscapes' (ten overlaps, objects of 100 px and more), over the classes that the drives show. Beside the
 network stands what its boxes alone would give: every box filled as a mask, and the network's depth beside a flat road.
+The network sees what it sees in a replay, or, with ``--figures``, as much as in the tools that measure on real data.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
+from perception.cli.benchmark_runs import FOR_FIGURES
 from perception.config import load_config
 from perception.detection.network import NetworkDetector
 from perception.evaluation.instances import InstanceFrame, InstancePrediction, instance_ap, match_instances
@@ -44,9 +46,12 @@ def main(
     weights: Annotated[str, typer.Option(help="A name from `perceive weights list`, or a file.")] = "street",
     drives: Annotated[int, typer.Option(min=1)] = 12,
     frames: Annotated[int, typer.Option(min=2, help="Of each drive, two seconds apart in pairs of half a second.")] = 8,
+    figures: Annotated[bool, typer.Option("--figures", help="See as much as tools/kitti_*_benchmark.py do.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="One setting, key.path=value.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the numbers.")] = None,
 ) -> None:
-    config = load_config(overrides=[f"network.weights={weights}", "detection.score_threshold=0.05"])
+    seen = FOR_FIGURES if figures else ("detection.score_threshold=0.05",)
+    config = load_config(overrides=[f"network.weights={weights}", *seen, *(set_ or ())])
     network = StreetNetwork(config.network, "cpu")
     detector, semantic = NetworkDetector(network, config.detection), NetworkSemantic(network)
     instances, depth = NetworkInstances(network), NetworkDepth(network)
