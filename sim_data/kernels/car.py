@@ -33,7 +33,8 @@ def _inside(x, low, high, half, inverse):  # type: ignore[no-untyped-def]
 def _car(  # type: ignore[no-untyped-def]
     start, stop, slots, looks, cars, pixel, depths, lx, ly, lz, red, green, blue, gloss, mirror, glow_r, glow_g, glow_b
 ):
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         t = np.uint32(slots[i])
         row, region = np.uint32(np.int32(looks[t, 0])), np.int32(looks[t, 1])
         seed, lamps = np.int64(np.int32(looks[t, 8])), np.float64(looks[t, 9])

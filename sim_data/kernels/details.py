@@ -36,7 +36,8 @@ def _inside(x, low, high, footprint):  # type: ignore[no-untyped-def]
     "float32[::1])"
 )
 def _foliage_points(start, stop, slots, looks, lx, ly, lz, u, v):  # type: ignore[no-untyped-def]
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         shift = np.float64(looks[np.uint32(slots[i]), 8]) * 0.37
         u[i] = lx[i] * 0.13 + (shift - np.floor(shift))
         v[i] = (ly[i] + lz[i]) * 0.13
@@ -58,7 +59,8 @@ def foliage_points(
     "float32[::1])"
 )
 def _foliage(start, stop, slots, looks, leaves, hues, red, green, blue):  # type: ignore[no-untyped-def]
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         t = np.uint32(slots[i])
         tone = (0.40 + 0.95 * leaves[i]) * looks[t, 0]
         red[i] = looks[t, 2] * tone * (0.80 + 0.5 * hues[i])
@@ -85,7 +87,8 @@ def foliage(
     error_model="numpy",
 )
 def _wheel(start, stop, slots, looks, pixel, depth, u, v, red, green, blue, gloss):  # type: ignore[no-untyped-def]
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         radius = looks[slots[i], 0]
         away = math.sqrt(u[i] * u[i] + v[i] * v[i])
         tyre = 1.0 - _inside(away, -1.0, radius, depth[i] * pixel)
@@ -117,7 +120,8 @@ def wheel(
     error_model="numpy",
 )
 def _sign(start, stop, slots, looks, us, vs, extents, red, green, blue, gloss):  # type: ignore[no-untyped-def]
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         look = looks[slots[i]]
         design = int(look[0])
         u, v, wide = us[i], vs[i], extents[i]
@@ -176,7 +180,8 @@ def sign(
     error_model="numpy",
 )
 def _cloth(start, stop, slots, looks, folds, red, green, blue):  # type: ignore[no-untyped-def]
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         look = looks[slots[i]]
         index, seed = int(look[0]), int(look[8])
         fold = 0.75 + 0.5 * folds[i]
@@ -212,7 +217,8 @@ def cloth(
     error_model="numpy",
 )
 def _lamp(start, stop, slots, looks, red, green, blue, glow_r, glow_g, glow_b):  # type: ignore[no-untyped-def]
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         look = looks[slots[i]]
         red[i], green[i], blue[i] = 0.08 * look[2] + 0.02, 0.08 * look[3] + 0.02, 0.08 * look[4] + 0.02
         glow_r[i], glow_g[i], glow_b[i] = look[2] * look[0], look[3] * look[0], look[4] * look[0]

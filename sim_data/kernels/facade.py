@@ -35,7 +35,8 @@ def _facade(  # type: ignore[no-untyped-def]
     glow_r, glow_g, glow_b,
 ):  # fmt: skip
     lit_at = 0.2 if night > 0.2 else 9.0
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         t = np.uint32(slots[i])
         u, v, fu, fv = np.float64(us[i]), np.float64(vs[i]), np.float64(fus[i]), np.float64(fvs[i])
         half_u, half_v = 0.5 * fu + 1e-6, 0.5 * fv + 1e-6

@@ -80,7 +80,8 @@ def _road(  # type: ignore[no-untyped-def]
     red, green, blue, gloss, painted,
 ):  # fmt: skip
     dry = 1.0 - 0.5 * wet
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         row = np.uint32(np.int32(looks[np.uint32(slots[i]), 0]))
         u, v, fu, fv = np.float64(us[i]), np.float64(vs[i]), np.float64(fus[i]), np.float64(fvs[i])
         grain, broad, fine = np.float64(grains[i]), np.float64(broads[i]), np.float64(fines[i])
@@ -150,7 +151,8 @@ def road(
     "void(int64, int64, float64, float32[::1], float32[::1], float32[::1], float32[::1], float32[::1], float32[::1])"
 )
 def _grass(start, stop, soil, blades, broads, patches, red, green, blue):  # type: ignore[no-untyped-def]
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         dry = max(soil, min(1.0, max(0.0, (broads[i] - 0.40) * 3.0)))
         tone = (0.35 + 0.9 * blades[i]) * (0.7 + 0.6 * patches[i])
         red[i] = tone * (0.075 * (1 - dry) + 0.17 * dry)
@@ -179,7 +181,8 @@ def _tinted(  # type: ignore[no-untyped-def]
     joint, own, common_r, common_g, common_b = tones[6], 1.0, tones[7], tones[8], tones[9]
     if common_r + common_g + common_b > 0.0:
         own = 0.0
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         t = np.uint32(slots[i])
         tone = (a0 + b0 * first[i]) * (a1 + b1 * second[i]) * (a2 + b2 * third[i])
         along = v[i] - np.floor(v[i])

@@ -232,7 +232,8 @@ def _finish(  # type: ignore[no-untyped-def]
     fog, fog_r, fog_g, fog_b = _F(light[_FOG]), _F(light[_FOG_RGB]), _F(light[_FOG_RGB + 1]), _F(light[_FOG_RGB + 2])
     cx, cy, cz = _F(camera_world[0, 3]), _F(camera_world[1, 3]), _F(camera_world[2, 3])
     one = _F(1.0)
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         x, y, z = wx[i] - cx, wy[i] - cy, wz[i] - cz
         clear = _fall(fog * np.sqrt(x * x + y * y + z * z))
         out_r[i] = red[i] * light_r[i] * clear + fog_r * (one - clear)
@@ -285,7 +286,8 @@ def _finish_glossy(  # type: ignore[no-untyped-def]
     spark = _F(6.0) if polished else _F(0.0)
     zero, one, two, middle = _F(0.0), _F(1.0), _F(2.0), _F(0.5 * (MIRROR_SIZE - 1))
     most = _F(MIRROR_SIZE - 1.001)
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         x, y, z = wx[i] - cx, wy[i] - cy, wz[i] - cz
         distance = np.sqrt(x * x + y * y + z * z)
         inverse = one / distance

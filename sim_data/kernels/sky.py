@@ -25,7 +25,8 @@ def _sky_points(start, stop, camera, camera_world, light, columns, rows, nx, ny,
     r10, r11, r12 = camera_world[1, 0], camera_world[1, 1], camera_world[1, 2]
     r20, r21, r22 = camera_world[2, 0], camera_world[2, 1], camera_world[2, 2]
     shift_u, shift_v = light[_CLOUD_U], light[_CLOUD_V]
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         x, y = (columns[i] - cx) * fx, (rows[i] - cy) * fy
         length = 1.0 / np.sqrt(x * x + y * y + 1.0)
         dx = (r00 * x + r01 * y + r02) * length
@@ -80,7 +81,8 @@ def _sky(start, stop, light, reach, nx, ny, nz, broads, fines, red, green, blue)
         light[_FOG_RGB + 2] * (1 - clear),
     )
     gain = 1.55 * clear
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         dz = np.float64(nz[i])
         side = 1.0 - max(dz, 0.0)
         square = side * side

@@ -120,7 +120,8 @@ def _interpolate(  # type: ignore[no-untyped-def]
     r00, r01, r02, t0 = _F(camera_world[0, 0]), _F(camera_world[0, 1]), _F(camera_world[0, 2]), _F(camera_world[0, 3])
     r10, r11, r12, t1 = _F(camera_world[1, 0]), _F(camera_world[1, 1]), _F(camera_world[1, 2]), _F(camera_world[1, 3])
     r20, r21, r22, t2 = _F(camera_world[2, 0]), _F(camera_world[2, 1]), _F(camera_world[2, 2]), _F(camera_world[2, 3])
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         t = np.uint32(slots[i])
         column, row = np.float64(columns[i]), np.float64(rows[i])
         along_x, along_y = near[t, 0], near[t, 1]
@@ -187,7 +188,8 @@ def interpolate(
 def _localise(start, stop, camera, slots, columns, rows, depth, local, lx, ly, lz):  # type: ignore[no-untyped-def]
     fx, fy = 0.5 / camera[0], 0.5 / camera[1]
     cx, cy = 2 * camera[2] + 1, 2 * camera[3] + 1
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         t = np.uint32(slots[i])
         z = np.float64(depth[i])
         x, y = (columns[i] - cx) * fx * z, (rows[i] - cy) * fy * z

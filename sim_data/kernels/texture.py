@@ -27,7 +27,8 @@ _I = np.int32
 )
 def _look_up(texels, layer, u, v, footprint, scale_u, scale_v, shift_u, grow, least, start, stop, out):  # type: ignore[no-untyped-def]
     base = _I(layer * _LAYER_TEXELS)
-    for i in range(start, stop):
+    for n in range(start, stop):
+        i = np.uint64(n)
         x = u[i] * scale_u + shift_u
         y = v[i] * scale_v
         # the exponent of the footprint in texels is the level whose texels match it
