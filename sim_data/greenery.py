@@ -15,13 +15,14 @@ LEAF_RGB = ((0.085, 0.140, 0.030), (0.060, 0.110, 0.030), (0.110, 0.150, 0.040),
 
 
 def tree_meshes(world: World, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Numbers of the trees' meshes, close up and in the distance; their last level of detail goes to the world."""
+    """Numbers of the trees' meshes, close up and in the distance; their last levels of detail go to the world."""
     pairs = []
     for kind in (*TREE_KINDS, "round", "wide"):
-        near = world.library.add(build_tree(rng, kind, 2))
-        far = world.library.add(build_tree(rng, kind, 1))
-        tiny = world.library.add(build_tree(np.random.default_rng(near), kind, 0))
+        near = world.library.add(build_tree(rng, kind, 3))
+        far = world.library.add(build_tree(rng, kind, 2))
+        tiny, faint = (world.library.add(build_tree(np.random.default_rng(near), kind, detail)) for detail in (1, 0))
         world.distant.update({near: tiny, far: tiny})
+        world.faint.update({near: faint, far: faint})
         pairs.append((near, far))
     return pairs
 
@@ -46,7 +47,11 @@ def plant_roadside(
             if rng.uniform() < 0.72:
                 _tree(world, trees[int(rng.integers(len(trees)))], x, y, float(rng.uniform(0.75, 1.5)), rng)
             else:
-                bush = shared_mesh(world, f"bush {int(rng.integers(3))}", lambda: build_bush(rng))
+                name = f"bush {int(rng.integers(3))}"
+                bush = shared_mesh(world, name, lambda: build_bush(rng, 2))
+                if bush not in world.coarse:
+                    coarse, tiny = (world.library.add(build_bush(np.random.default_rng(bush), k)) for k in (1, 0))
+                    world.coarse[bush], world.distant[bush] = coarse, tiny
                 leaf = jittered(rng, LEAF_RGB[int(rng.integers(len(LEAF_RGB)))], 0.25)
                 world.placed.put(
                     bush,

@@ -60,12 +60,12 @@ def _ball(rng: np.random.Generator, count: int, inner: float) -> Array:
 
 
 def build_tree(rng: np.random.Generator, kind: str, detail: int) -> Mesh:
-    """A tree about 9 m tall: ``detail`` 2 is for close up, 1 for the distance, 0 for where it is a few pixels wide."""
+    """A tree about 9 m tall: ``detail`` 3 is for close up, 2 for the distance, 1 and 0 for where it is small."""
     builder = MeshBuilder()
     # fewer cards are larger ones
-    cards, size, sides = ((26, 3.4, 3), (75, 2.1, 5), (300, 1.25, 8))[detail]
+    cards, size, sides = ((15, 3.9, 3), (26, 3.4, 3), (75, 2.1, 5), (300, 1.25, 8))[detail]
     if kind == "conifer":
-        builder.add_tube((0, 0, 0), (0, 0, 8.5), 0.16, 0.04, "bark", (3, 4, 6)[detail])
+        builder.add_tube((0, 0, 0), (0, 0, 8.5), 0.16, 0.04, "bark", (3, 3, 4, 6)[detail])
         heights = rng.uniform(0.0, 1.0, cards) ** 1.3
         radius = (1.0 - heights) * 2.1 * rng.uniform(0.55, 1.0, cards) + 0.1
         angle = rng.uniform(0, 2 * np.pi, cards)
@@ -85,7 +85,7 @@ def build_tree(rng: np.random.Generator, kind: str, detail: int) -> Mesh:
     builder.add_tube((0, 0, -0.1), top * [0.4, 0.4, 0.5], 0.24, 0.17, "bark", sides)
     builder.add_tube(top * [0.4, 0.4, 0.5], top, 0.17, 0.14, "bark", sides)
     blobs = crown + _ball(rng, 9, 0.2) * reach * 0.62
-    for blob in blobs[: (0, 4, 9)[detail]]:
+    for blob in blobs[: (0, 0, 4, 9)[detail]]:
         builder.add_tube(top, blob, 0.10, 0.03, "bark", 4)
     # leaves gather in lumps at the branches' ends, which gives the crown its uneven outline
     which = rng.integers(0, len(blobs), cards)
@@ -94,9 +94,10 @@ def build_tree(rng: np.random.Generator, kind: str, detail: int) -> Mesh:
     return builder.finish()
 
 
-def build_bush(rng: np.random.Generator) -> Mesh:
-    """A bush of about 1.4 m."""
+def build_bush(rng: np.random.Generator, detail: int) -> Mesh:
+    """A bush of about 1.4 m: ``detail`` 2 is for close up, 1 for the distance, 0 for where it is small."""
     builder = MeshBuilder()
-    centres = np.array([0.0, 0.0, 0.65]) + _ball(rng, 70, 0.3) * [0.85, 0.85, 0.6]
-    _cards(builder, rng, centres, np.array([0.0, 0.0, 0.45]), np.array([1.0, 1.0, 0.9]), 0.62, MASK_LAYERS["leaves"])
+    cards, size_m = ((8, 1.35), (26, 0.95), (70, 0.62))[detail]
+    centres = np.array([0.0, 0.0, 0.65]) + _ball(rng, cards, 0.3) * [0.85, 0.85, 0.6]
+    _cards(builder, rng, centres, np.array([0.0, 0.0, 0.45]), np.array([1.0, 1.0, 0.9]), size_m, MASK_LAYERS["leaves"])
     return builder.finish()

@@ -7,6 +7,7 @@ lock, buffers are the thread's own, and no result depends on what was rendered b
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -30,7 +31,7 @@ __all__ = ["Renderer", "Surroundings", "View"]
 
 Array = npt.NDArray[np.float64]
 _REACH_M = 900.0
-_COARSE_FROM_M, _DISTANT_FROM_M, _COARSE_FOCAL_PX = 42.0, 200.0, 721.0
+_ROUGHER_FROM_M, _ROUGHER_FOCAL_PX = (42.0, 200.0, 450.0), 721.0
 _CONTACT_CELLS, _CONTACT_CELLS_PER_M = 400, 4.0
 _SKY_ID = 10
 
@@ -56,14 +57,14 @@ class Renderer:
     """Renders scenes of one world under one light."""
 
     def __init__(
-        self, library: MeshLibrary, rougher: tuple[dict[int, int], dict[int, int]], paints: list[Array], light: Light,
+        self, library: MeshLibrary, rougher: Sequence[dict[int, int]], paints: list[Array], light: Light,
         lamps: Array, seed: int,
     ) -> None:  # fmt: skip
         """Prepares textures and light.
 
         Args:
             library: of all meshes.
-            rougher: for some of them the ones to draw in the distance, and where they are a few pixels wide.
+            rougher: for some of them the ones to draw from 42 m, 200 m and 450 m on, with a lens like KITTI's.
             paints: lane markings by road surface.
             light: of the drive.
             lamps: (L, 10) street lamps, as ``add_lamp`` takes them.
@@ -76,11 +77,11 @@ class Renderer:
         self.shading = Shading(
             library, np.ascontiguousarray(np.stack(paints)), np.ascontiguousarray(car_table()), light.vector, texels
         )
-        self.coarse = np.arange(len(library.meshes))
-        self.coarse[list(rougher[0])] = list(rougher[0].values())
-        self.distant = self.coarse.copy()
-        self.distant[list(rougher[1])] = list(rougher[1].values())
-        self.shadows = Shadows(library, self.coarse, self.masks, light.sun)
+        self.levels = [np.arange(len(library.meshes))]
+        for meshes in rougher:
+            self.levels.append(self.levels[-1].copy())
+            self.levels[-1][list(meshes)] = list(meshes.values())
+        self.shadows = Shadows(library, self.levels[1], self.masks, light.sun)
         self._local = threading.local()
 
     def surroundings(self, scene: Scene, focus: Array, footprints: Array, lamps: Array) -> Surroundings:
@@ -114,10 +115,9 @@ class Renderer:
             scene.centres, scene.radii, world_SE3_cam.rotation, world_SE3_cam.translation,
             np.array([*camera, *size], np.float64), reach_m,
         )  # fmt: skip
-        mesh = scene.mesh[rows]
-        scale = camera[0] / _COARSE_FOCAL_PX
-        nearly = np.where(distance > _COARSE_FROM_M * scale, self.coarse[mesh], mesh)
-        return rows, np.where(distance > _DISTANT_FROM_M * scale, self.distant[mesh], nearly)
+        scale = camera[0] / _ROUGHER_FOCAL_PX
+        level = np.searchsorted(np.array(_ROUGHER_FROM_M) * scale, distance)
+        return rows, np.stack(self.levels)[level, scene.mesh[rows]]
 
     def buffers(self, height: int, width: int) -> VisibleTriangles:
         """This thread's buffers of a sample grid."""

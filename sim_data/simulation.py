@@ -74,7 +74,7 @@ class Simulation:
         self.light = draw_light(scenario.weather, rng)
         self.renderer = Renderer(
             self.world.library,
-            (self.world.coarse, self.world.distant),
+            (self.world.coarse, self.world.distant, self.world.faint),
             self.world.ground.paints,
             self.light,
             self.world.lamps,

@@ -16,6 +16,7 @@ from sim_data.mesh import Mesh, MeshBuilder
 __all__ = ["CAR_COLUMNS", "VEHICLE_SHAPES", "VehicleShape", "build_vehicle", "car_table"]
 
 CAR_COLUMNS = 16
+_RING, _ROUGH_RING = 9, (0, 1, 3, 5, 6, 8)  # corners of half a cross-section, and those that a rough one has
 Array = npt.NDArray[np.float64]
 
 
@@ -110,43 +111,45 @@ def car_table() -> Array:
     return table
 
 
-def _stations(shape: VehicleShape) -> Array:
-    """(S, 5) cross-sections from nose to tail: x, half-width, lowest z, belt z, top z."""
+def _stations(shape: VehicleShape, rough: bool) -> Array:
+    """(S, 5) cross-sections from nose to tail: x, half-width, lowest z, belt z, top z; fewer for a rough shape."""
     half, wide = shape.length_m / 2, shape.width_m / 2
     sill, belt, top = shape.sill_m, shape.belt_m, shape.height_m
     foot, head = shape.screen_m
     back_head, back_foot = shape.rear_m
     nose = shape.hood_front_m
+    # the first says whether a rough shape has it too
     rows = [
-        (half, 0.74 * wide, sill + 0.10, nose - 0.20, nose - 0.14),
-        (half - 0.05, 0.86 * wide, sill + 0.04, nose - 0.12, nose - 0.05),
-        (half - 0.18, 0.95 * wide, sill, nose - 0.05, nose + 0.01),
+        (True, half, 0.74 * wide, sill + 0.10, nose - 0.20, nose - 0.14),
+        (False, half - 0.05, 0.86 * wide, sill + 0.04, nose - 0.12, nose - 0.05),
+        (True, half - 0.18, 0.95 * wide, sill, nose - 0.05, nose + 0.01),
     ]
     if half - 0.5 > foot + 0.2:
         share = (half - 0.5 - foot) / (half - foot)
         hood = nose * share + shape.hood_back_m * (1 - share) + 0.02
-        rows.append((half - 0.5, 0.99 * wide, sill, hood - 0.05, hood))
+        rows.append((False, half - 0.5, 0.99 * wide, sill, hood - 0.05, hood))
     rows += [
-        (foot, wide, sill, shape.hood_back_m - 0.04, shape.hood_back_m),
-        (0.5 * (foot + head), wide, sill, belt, 0.5 * (shape.hood_back_m + top) + 0.015),
-        (head, wide, sill, belt, top - 0.035),
-        (head - 0.35, wide, sill, belt, top - 0.004),
+        (True, foot, wide, sill, shape.hood_back_m - 0.04, shape.hood_back_m),
+        (False, 0.5 * (foot + head), wide, sill, belt, 0.5 * (shape.hood_back_m + top) + 0.015),
+        (True, head, wide, sill, belt, top - 0.035),
+        (False, head - 0.35, wide, sill, belt, top - 0.004),
     ]
     middle = 0.5 * (head - 0.35 + back_head)
-    rows.append((middle, wide, sill, belt, top))
+    back = 0.5 * (back_head + back_foot)
     rows += [
-        (back_head + 0.02, 0.99 * wide, sill, belt + 0.01, top - 0.05),
-        (0.5 * (back_head + back_foot), 0.985 * wide, sill, belt + 0.02, 0.5 * (top - 0.05 + shape.deck_m) + 0.02),
-        (back_foot, 0.98 * wide, sill, shape.deck_m - 0.06, shape.deck_m),
+        (True, middle, wide, sill, belt, top),
+        (True, back_head + 0.02, 0.99 * wide, sill, belt + 0.01, top - 0.05),
+        (False, back, 0.985 * wide, sill, belt + 0.02, 0.5 * (top - 0.05 + shape.deck_m) + 0.02),
+        (True, back_foot, 0.98 * wide, sill, shape.deck_m - 0.06, shape.deck_m),
     ]
     rear = -half
     if back_foot - 0.30 > rear:
-        rows.append((rear + 0.16, 0.96 * wide, sill + 0.02, shape.deck_m - 0.09, shape.deck_m - 0.03))
+        rows.append((False, rear + 0.16, 0.96 * wide, sill + 0.02, shape.deck_m - 0.09, shape.deck_m - 0.03))
     rows += [
-        (rear + 0.06, 0.91 * wide, sill + 0.05, shape.deck_m - 0.14, shape.deck_m - 0.07),
-        (rear, 0.84 * wide, sill + 0.12, shape.deck_m - 0.26, shape.deck_m - 0.18),
+        (True, rear + 0.06, 0.91 * wide, sill + 0.05, shape.deck_m - 0.14, shape.deck_m - 0.07),
+        (True, rear, 0.84 * wide, sill + 0.12, shape.deck_m - 0.26, shape.deck_m - 0.18),
     ]
-    return np.array(rows)
+    return np.array([row for in_rough, *row in rows if in_rough or not rough])
 
 
 def _ring(station: Array, boxy: bool) -> Array:
@@ -191,10 +194,13 @@ def _smooth_normals(triangles: Array, crease_deg: float) -> Array:
     return normals.reshape(-1, 3, 3)
 
 
-def _wheel(builder: MeshBuilder, x: float, side: float, wide: float, radius: float, thick: float) -> None:
+def _wheel(
+    builder: MeshBuilder, x: float, side: float, wide: float, radius: float, thick: float, rough: bool
+) -> None:  # fmt: skip
     outer, inner = side * wide, side * (wide - thick)
-    sides = 16
-    builder.add_tube([x, inner, radius], [x, outer, radius], radius, radius, "wheel", sides)
+    sides = 8 if rough else 16
+    if not rough:
+        builder.add_tube([x, inner, radius], [x, outer, radius], radius, radius, "wheel", sides)
     angles = np.arange(sides + 1) * (2 * np.pi / sides) * side
     ring = np.stack([x - radius * np.cos(angles), np.full(sides + 1, outer), radius + radius * np.sin(angles)], axis=-1)
     middle = np.array([x, outer - side * 0.03, radius])
@@ -204,28 +210,33 @@ def _wheel(builder: MeshBuilder, x: float, side: float, wide: float, radius: flo
 
 
 @cache
-def build_vehicle(shape: VehicleShape) -> Mesh:
-    """The mesh of a shape; its body's first parameter is the row of ``car_table``."""
+def build_vehicle(shape: VehicleShape, *, rough: bool = False) -> Mesh:
+    """The mesh of a shape, rough for where it is a few pixels wide.
+
+    Its body's first parameter is the row of ``car_table``.
+    """
     row = VEHICLE_SHAPES.index(shape)
-    stations = _stations(shape)
+    stations = _stations(shape, rough)
     boxy = shape.kind != "car"
-    half_rings = np.stack([_ring(station, boxy) for station in stations])
+    corners = list(_ROUGH_RING if rough else range(_RING))
+    half_rings = np.stack([_ring(station, boxy)[corners] for station in stations])
     mirrored = half_rings[:, -2:0:-1] * [-1.0, 1.0]
     rings = np.concatenate([half_rings, mirrored, half_rings[:, :1]], axis=1)
     points = np.concatenate([np.broadcast_to(stations[:, :1, None], (*rings.shape[:2], 1)), rings], axis=2)
     quads = np.stack([points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]], axis=2)
     triangles, regions = [], []
     segments = quads.shape[1]
+    ends = 1 if rough else 2  # segments of the front and of the rear
     for i in range(quads.shape[0]):
         x = 0.5 * (stations[i, 0] + stations[i + 1, 0])
         for k in range(segments):
-            level = min(k, segments - 1 - k)
+            level = corners[min(k, segments - 1 - k)]
             region = 0
             if level == 0:
                 region = 7
-            elif i <= 1:
+            elif i < ends:
                 region = 5
-            elif i >= quads.shape[0] - 2:
+            elif i >= quads.shape[0] - ends:
                 region = 6
             elif level >= 6:
                 if shape.screen_m[1] < x < shape.screen_m[0]:
@@ -256,7 +267,10 @@ def build_vehicle(shape: VehicleShape) -> Mesh:
     wide = shape.width_m / 2
     for axle in shape.axles_m:
         for side in (1.0, -1.0):
-            _wheel(builder, axle, side, wide - 0.015, shape.wheel_m, 0.5 if boxy and shape.length_m > 6 else 0.21)
+            thick = 0.5 if boxy and shape.length_m > 6 else 0.21
+            _wheel(builder, axle, side, wide - 0.015, shape.wheel_m, thick, rough)
+    if rough:
+        return builder.finish()
     mirror_x, mirror_z = shape.screen_m[0] - 0.32, shape.belt_m + 0.06
     for side in (1.0, -1.0):
         builder.add_ellipsoid(

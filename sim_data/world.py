@@ -139,6 +139,7 @@ class World:
     shared: dict[str, int] = field(default_factory=dict)
     coarse: dict[int, int] = field(default_factory=dict)
     distant: dict[int, int] = field(default_factory=dict)
+    faint: dict[int, int] = field(default_factory=dict)
     signal_heads: list[tuple[int, int, int, tuple[float, float, float], float, dict[str, int]]] = field(
         default_factory=list
     )
@@ -189,6 +190,10 @@ class World:
             bicycle,
             np.zeros((0, 10)),
             boxes,
+        )
+        world.distant.update(
+            (number, library.add(build_vehicle(shape, rough=True)))
+            for number, shape in zip(vehicles, VEHICLE_SHAPES, strict=True)
         )
         furnish(world, rng)
         library.freeze()
