@@ -1,7 +1,9 @@
 """Decorators of kernels whose loops must become vector instructions.
 
 LLVM does that to a loop with table lookups only where it knows that no array written is also read. numba has a flag for
-it and no name for the flag in its decorator; here it gets one. Results do not depend on it, speed does.
+it and no name for the flag in its decorator; here it gets one. Results do not depend on it, speed does. Columns are
+indexed by ``np.uint64``: a signed index might be negative and count from the end, and then LLVM scatters to neighbours
+one by one what it could store at once.
 """
 
 from __future__ import annotations
