@@ -121,6 +121,7 @@ class Batches:
             torch.from_numpy(np.stack([sample.known_classes for sample in samples])),
             [torch.from_numpy(part.solid) for part in boxes],
             [torch.from_numpy(part.identities) for part in boxes],
+            [torch.from_numpy(part.whole) for part in boxes],
             torch.from_numpy(np.stack([view.depth_m for view in views])),
             [None if view.owners is None else torch.from_numpy(view.owners) for view in views],
         )

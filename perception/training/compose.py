@@ -5,6 +5,7 @@ Both take images of one source, since only those know the same classes and draw 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,7 +64,7 @@ def mosaic(samples: Sequence[Sample], size_hw: tuple[int, int], strays: ViewRang
             owners[place] = np.where(view.owners >= 0, view.owners + count, -1)
         boxes, solid = view.boxes.boxes_xyxy + np.array([left, top] * 2, np.float32), view.boxes.solid.copy()
         solid[:, 5:] += np.array([left, top], np.float32)
-        parts.append(LabelledBoxes(boxes, view.boxes.class_ids, view.boxes.ignored, solid, view.boxes.identities))
+        parts.append(dataclasses.replace(view.boxes, boxes_xyxy=boxes, solid=solid))
         count += len(boxes)
     return View(image, semantic, LabelledBoxes.joined(*parts), depth, owners if are_drawn else None)
 
@@ -91,7 +92,7 @@ def paste(view: View, donor: View, rng: np.random.Generator) -> View:
     depth = np.where(mask[middle::DENSE_STRIDE, middle::DENSE_STRIDE], donor.depth_m, view.depth_m)
     old = view.boxes
     boxes = LabelledBoxes.joined(
-        LabelledBoxes(old.boxes_xyxy, old.class_ids, old.ignored | hidden, old.solid, old.identities),
+        dataclasses.replace(old, ignored=old.ignored | hidden),
         donor.boxes.rows(rows),
     )
     owners = None

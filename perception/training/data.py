@@ -5,6 +5,7 @@ Everything is decoded and reduced once and kept in memory as bytes, since decodi
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,8 +165,7 @@ def _linked(boxes: LabelledBoxes, before: LabelledBoxes, following: int) -> tupl
             if same and before.identities[column] >= 0 and int(column) not in taken:
                 identities[row] = before.identities[column]
                 taken.add(int(column))
-    linked = LabelledBoxes(boxes.boxes_xyxy, boxes.class_ids, boxes.ignored, boxes.solid, identities)
-    return linked, following + len(boxes)
+    return dataclasses.replace(boxes, identities=identities), following + len(boxes)
 
 
 def unlabelled_samples(

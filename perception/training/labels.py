@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,7 @@ class LabelledBoxes:
         ignored: (N,) bool: neither object nor background.
         solid: (N, 7) f32 ``SOLID_COLUMNS``; NaN where unknown.
         identities: (N,) i64, one number for one object in all images; -1 where unknown.
+        whole: (N,) bool: whether the box holds the whole object, what others hide of it too, as far as the image goes.
     """
 
     boxes_xyxy: npt.NDArray[np.float32]
@@ -58,6 +59,7 @@ class LabelledBoxes:
     ignored: npt.NDArray[np.bool_]
     solid: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, len(SOLID_COLUMNS)), np.float32))
     identities: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    whole: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     def __post_init__(self) -> None:
         count = len(self.boxes_xyxy)
@@ -65,6 +67,8 @@ class LabelledBoxes:
             object.__setattr__(self, "solid", np.full((count, len(SOLID_COLUMNS)), np.nan, np.float32))
         if len(self.identities) != count:
             object.__setattr__(self, "identities", np.full(count, -1, np.int64))
+        if len(self.whole) != count:
+            object.__setattr__(self, "whole", np.ones(count, bool))
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
@@ -78,14 +82,14 @@ class LabelledBoxes:
         """Some of the boxes."""
         return LabelledBoxes(
             self.boxes_xyxy[chosen], self.class_ids[chosen], self.ignored[chosen], self.solid[chosen],
-            self.identities[chosen],
+            self.identities[chosen], self.whole[chosen],
         )  # fmt: skip
 
     def scaled(self, factor: float) -> LabelledBoxes:
         """The boxes of the image enlarged by ``factor``."""
         solid = self.solid.copy()
         solid[:, 5:] *= np.float32(factor)
-        return LabelledBoxes(self.boxes_xyxy * np.float32(factor), self.class_ids, self.ignored, solid, self.identities)
+        return replace(self, boxes_xyxy=self.boxes_xyxy * np.float32(factor), solid=solid)
 
     @staticmethod
     def joined(*parts: LabelledBoxes) -> LabelledBoxes:
@@ -96,6 +100,7 @@ class LabelledBoxes:
             np.concatenate([part.ignored for part in parts]),
             np.concatenate([part.solid for part in parts]),
             np.concatenate([part.identities for part in parts]),
+            np.concatenate([part.whole for part in parts]),
         )
 
 

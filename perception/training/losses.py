@@ -48,6 +48,7 @@ class Targets:
         known_classes: (N, C) bool.
         solid: per image (B, 7) f32 ``SOLID_COLUMNS``, the distance for a camera of ``DEPTH_FOCAL_PX``; NaN unknown.
         identities: per image (B,) i64; -1 where unknown.
+        whole: per image (B,) bool: edges and cues are learnt from these alone.
         depth_m: (N, H / 4, W / 4) f32 for a camera of ``DEPTH_FOCAL_PX``; 0 where unknown.
         owners: per image (H, W) i64 rows of boxes, -1 for none; None where nobody drew them.
     """
@@ -60,6 +61,7 @@ class Targets:
     known_classes: Tensor
     solid: list[Tensor]
     identities: list[Tensor]
+    whole: list[Tensor]
     depth_m: Tensor
     owners: list[Tensor | None]
 
@@ -163,10 +165,13 @@ def box_losses(out: Tensor, targets: Targets) -> dict[str, Tensor]:
         row, quality = _assign(boxes, class_ids, predicted[image].detach(), logits[image].detach().sigmoid(), centres)
         cells = (row >= 0).nonzero()[:, 0]
         rows = row[cells]
-        wanted[image, cells, class_ids[rows]] = quality[cells]
+        is_whole = targets.whole[image][~ignored][rows]
+        scores = logits[image, cells, class_ids[rows]].detach().sigmoid()
+        # a box of the whole object must not pay for agreeing badly with its visible part
+        wanted[image, cells, class_ids[rows]] = torch.where(is_whole, quality[cells], quality[cells].maximum(scores))
         weight[image, cells, class_ids[rows]] = 1.0
         edge_losses.append(complete_box_iou_loss(predicted[image, cells], boxes[rows]))
-        edge_weights.append(quality[cells])
+        edge_weights.append(quality[cells] * is_whole)
         solid = _solid_targets(targets.solid[image][~ignored][rows], centres[cells], strides[cells])
         known = solid.isfinite().all(dim=1)
         solid_losses.append(_solid_loss(cues[image, cells][known], solid[known]))
@@ -351,10 +356,12 @@ def cue_loss(cue: Tensor, targets: Targets) -> Tensor:
             edges = torch.stack([u[columns_u] - x1, v[rows_v] - y1, x2 - u[columns_u], y2 - v[rows_v]])
             inner = (edges > 0).all(dim=0)
             wanted[image, :, rows_v, columns_u] = torch.log1p(edges.clamp(min=0) / CUE_SCALE_PX)
-            weight[image, rows_v, columns_u] = (inner & ~targets.ignored[image][row]).float()
+            learnt = targets.whole[image] & ~targets.ignored[image]
+            weight[image, rows_v, columns_u] = (inner & learnt[row]).float()
             continue
         keep = targets.class_ids[image] >= 0
-        boxes, ignored = targets.boxes_xyxy[image][keep], targets.ignored[image][keep]
+        boxes = targets.boxes_xyxy[image][keep]
+        ignored = targets.ignored[image][keep] | ~targets.whole[image][keep]
         is_drawn = targets.label_sets[image] == "camvid"
         shrink = 0.0 if is_drawn else 0.12
         for row in boxes[:, 3].argsort():

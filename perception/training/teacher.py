@@ -1,11 +1,13 @@
 """Boxes from a detector that is trained already, where nobody drew any: the teacher of the distillation.
 
 The teacher sees every image at several sizes and in tiles, so that its sum is better than one of its passes. What it is
-sure of becomes a label; what it half believes is neither object nor background ("ignored").
+sure of becomes a label; what it half believes is neither object nor background ("ignored"). It frames what it sees of
+an object, where KITTI and the simulator frame the whole, so beside a nearer object its edges teach nothing.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +23,12 @@ from torchvision.ops import batched_nms
 from perception.classes import COCO_TO_OBJECT, OBJECT_CLASSES
 from perception.errors import ConfigError
 from perception.files import replaced_when_done, sha256_of
+from perception.kernels.boxes import iou_matrix
 from perception.roles import Detector
 from perception.training.labels import LabelledBoxes
 from perception.types import Frame
 
-__all__ = ["BoxTeacher", "Finder", "RoleFinder", "YoloxFinder", "merge_riders"]
+__all__ = ["BoxTeacher", "Finder", "RoleFinder", "YoloxFinder", "may_be_hidden", "merge_riders"]
 
 _STRIDES = (8, 16, 32)
 _PAD_VALUE = 114
@@ -35,6 +38,11 @@ _DOUBTFUL = 0.12
 _RIDER_OVERLAP = 0.5  # of a two-wheeler's width that a person must cover to be its rider
 _TILE_ENLARGED = 1.5  # beyond the largest pass of the whole image
 _CUT_PX = 2  # a box nearer to the edge of a tile is cut off there
+# who stands this far below another's lower edge is nearer, and hides it if they touch, so far as boxes are exact
+_NEARER = 0.04  # of its height
+_TOUCH = 0.1  # of its width
+_BESIDE = 0.3  # of its height that both share
+_ANOTHER = 0.5  # boxes that agree better are of one object
 
 _Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
@@ -144,6 +152,10 @@ class BoxTeacher:
 
     def label(self, image_rgb: npt.NDArray[np.uint8], widths_px: Sequence[int], tiles: int) -> LabelledBoxes:
         """Boxes over passes of the whole image at each width and of ``tiles`` overlapping tiles, larger still."""
+        found = self._kept(image_rgb, widths_px, tiles)
+        return dataclasses.replace(found, whole=~may_be_hidden(found.boxes_xyxy))
+
+    def _kept(self, image_rgb: npt.NDArray[np.uint8], widths_px: Sequence[int], tiles: int) -> LabelledBoxes:
         if self._cache is None:
             return self._label(image_rgb, widths_px, tiles)
         passes = (self._find.name, self._sure, self._doubtful, image_rgb.shape, tuple(widths_px), tiles)
@@ -192,6 +204,19 @@ class BoxTeacher:
             keep &= boxes[:, 2] < image_rgb.shape[1] - _CUT_PX
         boxes[:, 0::2] += left_px
         return boxes[keep].astype(np.float32), scores[keep].astype(np.float32), class_ids[keep].astype(np.int64)
+
+
+def may_be_hidden(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """(N,) whether a box touches one that stands nearer, so that its object may reach on behind that."""
+    height, width = boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]
+    reach = _TOUCH * width
+    nearer = boxes[None, :, 3] > (boxes[:, 3] + _NEARER * height)[:, None]
+    touching = (boxes[None, :, 0] < (boxes[:, 2] + reach)[:, None]) & (
+        boxes[None, :, 2] > (boxes[:, 0] - reach)[:, None]
+    )
+    shared = np.minimum(boxes[None, :, 3], boxes[:, None, 3]) - np.maximum(boxes[None, :, 1], boxes[:, None, 1])
+    another = iou_matrix(boxes, boxes) < _ANOTHER
+    return np.asarray((another & nearer & touching & (shared > _BESIDE * height[:, None])).any(axis=1), bool)
 
 
 def merge_riders(

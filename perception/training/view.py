@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import cv2
@@ -106,7 +107,7 @@ def _mirrored(boxes: LabelledBoxes, width_px: int) -> LabelledBoxes:
     edges[:, [0, 2]] = width_px - boxes.boxes_xyxy[:, [2, 0]]
     solid[:, 3] = np.pi - solid[:, 3]
     solid[:, 5] = width_px - solid[:, 5]
-    return LabelledBoxes(edges, boxes.class_ids, boxes.ignored, solid, boxes.identities)
+    return dataclasses.replace(boxes, boxes_xyxy=edges, solid=solid)
 
 
 def _start(full: float, window: float, rng: np.random.Generator) -> float:
@@ -169,9 +170,8 @@ class _Window:
         solid = boxes.solid.copy()
         solid[:, 4] *= np.float32(DEPTH_FOCAL_PX / (focal_px * self.scale_v)) if focal_px > 0 else np.nan
         solid[:, 5:] = self._points(solid[:, 5:])
-        return LabelledBoxes(
-            inside[keep], boxes.class_ids[keep], (boxes.ignored | hidden)[keep], solid[keep], boxes.identities[keep]
-        ), keep
+        seen = dataclasses.replace(boxes, boxes_xyxy=inside, ignored=boxes.ignored | hidden, solid=solid)
+        return seen.rows(keep), keep
 
     def depth(self, points: npt.NDArray[np.float32] | None, focal_px: float) -> npt.NDArray[np.float32]:
         depth = np.zeros((self.height_px // DENSE_STRIDE, self.width_px // DENSE_STRIDE), np.float32)

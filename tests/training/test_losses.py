@@ -35,6 +35,7 @@ def targets(
     label_set: str = "camvid",
     solid: list[list[float]] | None = None,
     identities: list[int] | None = None,
+    whole: list[bool] | None = None,
     depth: Tensor | None = None,
     owners: Tensor | None = None,
 ) -> Targets:
@@ -50,6 +51,7 @@ def targets(
         known_classes[None],
         [torch.full((len(boxes), 7), torch.nan) if solid is None else torch.tensor(solid)],
         [torch.tensor(identities or [-1] * len(boxes), dtype=torch.int64)],
+        [torch.tensor(whole or [True] * len(boxes), dtype=torch.bool)],
         torch.zeros(1, HEIGHT // 4, WIDTH // 4) if depth is None else depth[None],
         [owners],
     )
