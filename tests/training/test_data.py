@@ -13,7 +13,7 @@ from perception.errors import DriveError, InputFormatError
 from perception.training.augment import AugmentSettings, augment
 from perception.training.data import camvid_samples, kitti_object_samples
 from perception.training.labels import NOT_A_THING, LabelledBoxes, Sample
-from perception.training.teacher import merge_riders
+from perception.training.teacher import may_be_hidden, merge_riders
 
 SETTINGS = AugmentSettings(height_px=96, width_px=160, least_scale=0.5, largest_scale=2.0, stretch=1.3)
 CAR = OBJECT_CLASSES.index("car")
@@ -185,6 +185,20 @@ def test_camvid_annotations_must_match_their_images(tmp_path: Path) -> None:
     (sample,) = camvid_samples(tmp_path, "train", None)
     assert (sample.semantic == VOID_ID).all()
     assert sample.semantic_is_drawn
+
+
+def test_what_touches_something_nearer_may_be_hidden() -> None:
+    boxes = {
+        "behind the next in the row": [100, 50, 180, 110],
+        "the next in the row": [182, 45, 300, 130],
+        "far ahead, free": [400, 60, 430, 80],
+        "twice the same, a little larger": [399, 59, 431, 83],
+        "above another, far off": [150, 0, 190, 30],
+        "beside, but no nearer": [303, 50, 380, 128],
+    }
+    hidden = may_be_hidden(np.array(list(boxes.values()), np.float32))
+    assert [name for name, is_hidden in zip(boxes, hidden, strict=True) if is_hidden] == ["behind the next in the row"]
+    assert may_be_hidden(np.zeros((0, 4), np.float32)).shape == (0,)
 
 
 def test_a_person_on_a_bicycle_is_one_cyclist() -> None:

@@ -133,6 +133,29 @@ def test_the_true_box_costs_less_than_a_wrong_one() -> None:
     assert right < 0.05 < wrong
 
 
+def test_a_box_of_the_visible_part_teaches_no_edges_and_lowers_no_score() -> None:
+    seen, predicted = [20.0, 12.0, 60.0, 52.0], torch.tensor([20.0, 12.0, 84.0, 52.0])
+    gradients = {}
+    for whole in (True, False):
+        out = box_output(predicted, logit=3.0)
+        losses = box_losses(out, targets([seen], [CAR], known=["car"], whole=[whole]))
+        (losses["edges"] + losses["classes"]).backward()
+        assert out.grad is not None
+        gradients[whole] = out.grad[0]
+    centres, _ = cell_grid(HEIGHT, WIDTH)
+    inside = (centres[:, 0] > 20) & (centres[:, 0] < 60) & (centres[:, 1] > 12) & (centres[:, 1] < 52)
+    chosen = gradients[True][:4].abs().sum(dim=0) > 0
+    assert chosen.any() and inside[chosen].all()
+    assert (gradients[False][:4] == 0).all()
+    # a score of 0.95 is too high for an overlap of 0.6, which is all that the visible part allows
+    assert (gradients[True][4 + CAR, chosen] > 0).all()
+    assert (gradients[False][4 + CAR, chosen] == 0).all()
+    cue = torch.zeros(1, 4, HEIGHT // 4, WIDTH // 4, requires_grad=True)
+    things = torch.full((HEIGHT, WIDTH), CAMVID_CLASSES.index("car"), dtype=torch.uint8)
+    cue_loss(cue, targets([seen], [CAR], semantic=things, whole=[False])).backward()
+    assert cue.grad is not None and (cue.grad == 0).all()
+
+
 def test_an_object_in_space_costs_nothing_where_it_is_right() -> None:
     centres, strides = cell_grid(HEIGHT, WIDTH)
     truth = [20.0, 12.0, 84.0, 52.0]
