@@ -4,7 +4,7 @@ python tools/camvid_benchmark.py --data CAMVID --split test --pred OUT
 
 ``OUT`` receives one PNG of class ids 0 … 10 for each frame, named like the frame. With --evaluate-only the PNGs that
 lie there are evaluated. Frames are ``CAMVID/SPLIT``, labels ``CAMVID/SPLITannot``. The network sees pictures at about
-the numbers of pixels of 320x1056 and 448x1472, and mirrored too, unless --config or --set network.… says otherwise; a
+the numbers of pixels of 320x1056 and 576x1888, and mirrored too, unless --config or --set network.… says otherwise; a
 replay uses 256x832 alone.
 """
 

@@ -4,7 +4,7 @@ python tools/kitti_detection_benchmark.py --data KITTI/object --out runs/kitti [
 python tools/kitti_detection_benchmark.py --data KITTI/object --pred RESULTS
 python tools/kitti_detection_benchmark.py --data KITTI/object/testing --out runs/test --submit upload
 
-The network sees pictures at 320x1056 and 448x1472, and mirrored too, and boxes are kept from a score of 0.02, unless
+The network sees pictures at 320x1056 and 576x1888, and mirrored too, and boxes are kept from a score of 0.02, unless
 --config or --set says otherwise; a replay, which has a deadline, uses 256x832 alone and 0.25.
 """
 

@@ -280,8 +280,8 @@ def _argmax(logits, ids, out):  # type: ignore[no-untyped-def]
 
 
 def cells_of_boxes(
-    cue: Float32Array, cue_scale_px: float, boxes_xyxy: Float32Array, groups: npt.NDArray[np.int64], group_count: int,
-    stride: int,
+    cue: Float32Array, cue_scale_px: float, boxes_xyxy: Float32Array, trust: Float32Array,
+    groups: npt.NDArray[np.int64], group_count: int, stride: int,
 ) -> npt.NDArray[np.int16]:  # fmt: skip
     """Which box each cell belongs to, for each group of classes: the one that agrees best with the box it predicts.
 
@@ -290,6 +290,7 @@ def cells_of_boxes(
             bottom edge.
         cue_scale_px: see ``cue``.
         boxes_xyxy: (N, 4) f32 in input pixels.
+        trust: (N,) f32 that a box's agreement is multiplied by, so that a doubtful box takes nothing from a sure one.
         groups: (N,) i64, the group of each box; -1 takes no cell.
         group_count: number of groups.
         stride: input pixels per cell.
@@ -302,21 +303,26 @@ def cells_of_boxes(
     """
     cue = np.require(cue, np.float32, "C")
     boxes = np.require(boxes_xyxy, np.float32, "C")
-    groups = np.require(groups, np.int64, "C")
-    if cue.ndim != 3 or cue.shape[0] != 4 or boxes.ndim != 2 or boxes.shape[1] != 4 or groups.shape != boxes.shape[:1]:
+    groups, trust = np.require(groups, np.int64, "C"), np.require(trust, np.float32, "C")
+    is_table = cue.ndim == 3 and cue.shape[0] == 4 and boxes.ndim == 2 and boxes.shape[1] == 4
+    if not is_table or not groups.shape == trust.shape == boxes.shape[:1]:
         raise ValueError(
-            f"cue must be (4, h, w), boxes_xyxy (N, 4) and groups (N,) but got shapes {cue.shape}, {boxes.shape} and "
-            f"{groups.shape}"
+            f"cue must be (4, h, w), boxes_xyxy (N, 4), trust and groups (N,) but got shapes {cue.shape}, "
+            f"{boxes.shape}, {trust.shape} and {groups.shape}"
         )
     if len(groups) and not (-1 <= groups.min() and groups.max() < group_count):
         raise ValueError(f"groups must be -1 ... {group_count - 1} but got {groups.min()} ... {groups.max()}")
     out = np.full((group_count, *cue.shape[1:]), -1, np.int16)
-    _cells(cue, cue_scale_px, boxes, groups, stride, out)
+    _cells(cue, cue_scale_px, boxes, trust, groups, stride, out)
     return out
 
 
-@njit("void(float32[:, :, ::1], float64, float32[:, ::1], int64[::1], int64, int16[:, :, ::1])", cache=True, nogil=True)
-def _cells(cue, cue_scale_px, boxes, groups, stride, out):  # type: ignore[no-untyped-def]
+@njit(
+    "void(float32[:, :, ::1], float64, float32[:, ::1], float32[::1], int64[::1], int64, int16[:, :, ::1])",
+    cache=True,
+    nogil=True,
+)
+def _cells(cue, cue_scale_px, boxes, trust, groups, stride, out):  # type: ignore[no-untyped-def]
     rows, columns = cue.shape[1:]
     agreement = np.full(out.shape, -1.0, np.float32)
     least_area = np.empty(out.shape, np.float32)
@@ -342,7 +348,7 @@ def _cells(cue, cue_scale_px, boxes, groups, stride, out):  # type: ignore[no-un
                 iou = np.float32(0.0)
                 if overlap_u > 0 and overlap_v > 0:
                     overlap = overlap_u * overlap_v
-                    iou = np.float32(overlap / ((box[2] - box[0]) * (box[3] - box[1]) + area - overlap))
+                    iou = np.float32(overlap / ((box[2] - box[0]) * (box[3] - box[1]) + area - overlap)) * trust[n]
                 # of boxes that agree equally badly the smaller one, which is the harder to hit by chance
                 before = agreement[group, row, column]
                 if iou > before or (iou == before and area < least_area[group, row, column]):

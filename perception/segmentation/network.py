@@ -40,7 +40,7 @@ class NetworkInstances:
     """The ``InstanceSegmenter`` role of the embedded network, for detections from any detector.
 
     A pixel of a thing belongs to the detection, of a class that goes with the pixel's, whose box agrees best with the
-    box that the network predicts at the pixel.
+    box that the network predicts at the pixel; sure detections come before doubtful ones.
     """
 
     def __init__(self, network: StreetNetwork):
@@ -71,6 +71,8 @@ class NetworkInstances:
             output.box_cues,
             CUE_SCALE_PX,
             detections.boxes_xyxy * scale,
+            # two boxes of one object would share its pixels out, however doubtful the second is
+            np.sqrt(np.maximum(detections.scores, 0.0)),
             self._group_of_object[detections.class_ids],
             len(_GROUPS),
             DENSE_STRIDE,

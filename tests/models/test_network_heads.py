@@ -117,16 +117,35 @@ def test_overlapping_boxes_share_cells_as_the_cues_say() -> None:
     boxes = np.array([[0, 8, 40, 40], [24, 8, 64, 40]], np.float32)
     owner = np.zeros((12, 16), np.int64)
     owner[:, 7:] = 1
-    cells = cells_of_boxes(perfect_cues(owner, boxes, 4), CUE_SCALE_PX, boxes, np.array([0, 0]), 2, 4)
+    cells = cells_of_boxes(
+        perfect_cues(owner, boxes, 4), CUE_SCALE_PX, boxes, np.ones(2, np.float32), np.array([0, 0]), 2, 4
+    )
     assert cells.shape == (2, 12, 16)
     inside = np.s_[2:10]
     np.testing.assert_array_equal(cells[0, inside], owner[inside])
     assert (cells[1] == -1).all()
 
 
+def test_a_doubtful_box_takes_nothing_from_a_sure_one_of_the_same_object() -> None:
+    boxes = np.array([[0, 8, 40, 40], [0, 8, 36, 40], [44, 8, 64, 40]], np.float32)
+    predicted = np.array([[0, 8, 37, 40], [44, 8, 64, 40]], np.float32)
+    owner = np.zeros((12, 16), np.int64)
+    owner[:, 11:] = 1
+    cues, groups = perfect_cues(owner, predicted, 4), np.zeros(3, np.int64)
+    alike = cells_of_boxes(cues, CUE_SCALE_PX, boxes, np.ones(3, np.float32), groups, 1, 4)
+    assert (alike[0, 2:10, 1:9] == 1).all()
+    cells = cells_of_boxes(cues, CUE_SCALE_PX, boxes, np.sqrt(np.array([0.9, 0.05, 0.05], np.float32)), groups, 1, 4)
+    assert (cells[0, 2:10, 1:9] == 0).all()
+    # another object keeps its own, however doubtful
+    assert (cells[0, 2:10, 12:] == 2).all()
+    with pytest.raises(ValueError, match=r"trust .* \(2,\)"):
+        cells_of_boxes(cues, CUE_SCALE_PX, boxes, np.ones(2, np.float32), groups, 1, 4)
+
+
 def test_groups_do_not_take_each_others_cells() -> None:
     boxes = np.array([[0, 0, 32, 32], [0, 0, 32, 32], [0, 0, 32, 32]], np.float32)
-    cells = cells_of_boxes(np.zeros((4, 8, 8), np.float32), CUE_SCALE_PX, boxes, np.array([1, 0, -1]), 2, 4)
+    sure = np.ones(3, np.float32)
+    cells = cells_of_boxes(np.zeros((4, 8, 8), np.float32), CUE_SCALE_PX, boxes, sure, np.array([1, 0, -1]), 2, 4)
     assert (cells[0] == 1).all()
     assert (cells[1] == 0).all()
 
@@ -148,7 +167,9 @@ def test_pixels_need_their_class_their_cell_and_their_box() -> None:
 
 def test_no_box_gives_background() -> None:
     none = np.zeros((0, 4), np.float32)
-    cells = cells_of_boxes(np.zeros((4, 4, 4), np.float32), CUE_SCALE_PX, none, np.zeros(0, np.int64), 3, 4)
+    cells = cells_of_boxes(
+        np.zeros((4, 4, 4), np.float32), CUE_SCALE_PX, none, np.zeros(0, np.float32), np.zeros(0, np.int64), 3, 4
+    )
     found = assign_pixels(cells, np.full((16, 16), 13, np.uint8), np.zeros(256, np.int64), none)
     assert found.shape == (16, 16)
     assert (found == -1).all()
