@@ -162,7 +162,7 @@ def test_cars_of_a_kitti_frame_are_found(network: StreetNetwork, kitti_frame: Fr
 
 
 def test_one_object_has_one_class(network: StreetNetwork, kitti_frame: Frame) -> None:
-    loose = CONFIG.detection.model_copy(update={"score_threshold": 0.02})
+    loose = CONFIG.detection.model_copy(update={"score_threshold": 0.001})
     detections = NetworkDetector(network, loose).detect(kitti_frame)
     names = ("car", "van", "truck", "bus", "tram")
     vehicles = np.isin(detections.class_ids, [OBJECT_CLASSES.index(name) for name in names])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import av
@@ -178,7 +179,11 @@ def test_an_interrupted_run_is_partial_and_its_video_plays(small_drive: Path, tm
         source = pictures[number % len(pictures)]
         (many / f"{number:010d}{source.suffix}").hardlink_to(source)
     program = [sys.executable, "-m", "perception", "replay", str(many), "--out", str(out), "--quiet"]
-    process = subprocess.Popen(program, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    # a shell that runs the tests in the background lets them ignore interruptions, and so their children
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        program, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}, preexec_fn=listen
+    )
     deadline = time.monotonic() + 60
     while not (out / "kitti/detection/0000000001.txt").exists() and time.monotonic() < deadline:
         if process.poll() is not None:
