@@ -47,12 +47,21 @@ class TrainingState:
         """Gives an optimiser of the same parameters its tensors back, in the memory layout of its parameters.
 
         The layout is that of the run before: sums over a tensor come out equal to the last bit.
+
+        Raises:
+            WeightsError: other parameters learnt then.
         """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         for number, values in self.optimizer.items():
-            parameter = parameters[number]
+            parameter = parameters[number] if number < len(parameters) else torch.empty(0)
             restored: dict[str, Tensor] = {}
             for name, value in values.items():
+                if value.dim() and value.shape != parameter.shape:
+                    raise WeightsError(
+                        f"found {name} {tuple(value.shape)} for parameter {number} of those that learn; expected "
+                        f"{tuple(parameter.shape)}: with other optimizer.frozen begin a new run from its weights "
+                        "(init.weights)"
+                    )
                 if value.shape == parameter.shape:
                     restored[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
                 else:

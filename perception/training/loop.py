@@ -261,7 +261,9 @@ class _Loop:
         try:
             self.network.load_state_dict(dict(state.network))
             state.load_optimizer(self.optimizer)
-        except (RuntimeError, IndexError) as error:
+        except WeightsError as error:
+            raise WeightsError(f"{self.checkpoints.last}: {error}") from None
+        except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise WeightsError(f"{self.checkpoints.last}: the checkpoint is of another network: {reason}") from None
         device = self.world.device

@@ -220,6 +220,18 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
         fit(tmp_path, ToyTask())
 
 
+def test_a_checkpoint_with_other_frozen_layers_is_refused(tmp_path: Path) -> None:
+    task = ToyTask()
+    fit(tmp_path, task)
+    state = Checkpoints(tmp_path, "toy-1").load_last("AdamW")
+    assert state is not None
+    learning = list(task.network.parameters())
+    assert len(learning) > 2
+    for fewer in (learning[1:], learning[:1]):
+        with pytest.raises(WeightsError, match=r"of those that learn; expected .*optimizer\.frozen"):
+            state.load_optimizer(torch.optim.AdamW(fewer))
+
+
 def test_a_run_that_goes_on_with_other_settings_says_so(tmp_path: Path) -> None:
     fit(tmp_path, ToyTask())
     lines: list[str] = []
