@@ -77,10 +77,11 @@ class Renderer:
         self.shading = Shading(
             library, np.ascontiguousarray(np.stack(paints)), np.ascontiguousarray(car_table()), light.vector, texels
         )
-        self.levels = [np.arange(len(library.meshes))]
-        for meshes in rougher:
-            self.levels.append(self.levels[-1].copy())
-            self.levels[-1][list(meshes)] = list(meshes.values())
+        # row by row rougher: the mesh to draw instead of each
+        self.levels = np.tile(np.arange(len(library.meshes)), (len(rougher) + 1, 1))
+        for level, meshes in enumerate(rougher):
+            self.levels[level + 1] = self.levels[level]
+            self.levels[level + 1, list(meshes)] = list(meshes.values())
         self.shadows = Shadows(library, self.levels[1], self.masks, light.sun)
         self._local = threading.local()
 
@@ -117,7 +118,7 @@ class Renderer:
         )  # fmt: skip
         scale = camera[0] / _ROUGHER_FOCAL_PX
         level = np.searchsorted(np.array(_ROUGHER_FROM_M) * scale, distance)
-        return rows, np.stack(self.levels)[level, scene.mesh[rows]]
+        return rows, self.levels[level, scene.mesh[rows]]
 
     def buffers(self, height: int, width: int) -> VisibleTriangles:
         """This thread's buffers of a sample grid."""
