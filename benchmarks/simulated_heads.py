@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
-from perception.cli.benchmark_runs import FOR_FIGURES
+from perception.cli.benchmark_runs import FOR_PIXELS
 from perception.config import load_config
 from perception.detection.network import NetworkDetector
 from perception.evaluation.instances import InstanceFrame, InstancePrediction, instance_ap, match_instances
@@ -30,7 +30,7 @@ from perception.geometry import EGO_R_CAM, SE3, PinholeCamera
 from perception.kernels.boxes import iou_matrix
 from perception.lifting.network_depth import NetworkDepth
 from perception.models.street_network import StreetNetwork
-from perception.segmentation.network import NetworkInstances, NetworkSemantic
+from perception.segmentation.factory import make_instance, make_semantic
 from perception.training.labels import Sample
 from perception.training.sim_source import sim_samples
 from perception.types import Detections, Frame
@@ -50,11 +50,11 @@ def main(
     set_: Annotated[list[str] | None, typer.Option("--set", help="One setting, key.path=value.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the numbers.")] = None,
 ) -> None:
-    seen = FOR_FIGURES if figures else ("detection.score_threshold=0.05",)
+    seen = FOR_PIXELS if figures else ("detection.score_threshold=0.05",)
     config = load_config(overrides=[f"network.weights={weights}", *seen, *(set_ or ())])
     network = StreetNetwork(config.network, "cpu")
-    detector, semantic = NetworkDetector(network, config.detection), NetworkSemantic(network)
-    instances, depth = NetworkInstances(network), NetworkDepth(network)
+    detector, depth = NetworkDetector(network, config.detection), NetworkDepth(network)
+    semantic, instances = make_semantic(config.segmentation, network), make_instance(config.segmentation, network)
     masks: dict[str, list[InstanceFrame]] = {"network": [], "boxes filled": []}
     confusion = np.zeros((len(SEMANTIC_CLASSES),) * 2)
     errors: dict[str, list[float]] = {"depth": [], "distance": [], "heading_deg": [], "known again": []}

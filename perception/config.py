@@ -75,6 +75,8 @@ class SegmentationConfig(_Section):
     semantic_weights: str
     instance: Literal["network", "maskrcnn"]
     instance_weights: str
+    labels: Literal["cityscapes", "camvid"]
+    refined: bool
 
 
 class LiftingConfig(_Section):

@@ -4,8 +4,9 @@ python tools/camvid_benchmark.py --data CAMVID --split test --pred OUT
 
 ``OUT`` receives one PNG of class ids 0 … 10 for each frame, named like the frame. With --evaluate-only the PNGs that
 lie there are evaluated. Frames are ``CAMVID/SPLIT``, labels ``CAMVID/SPLITannot``. The network sees pictures at about
-the numbers of pixels of 320x1056 and 576x1888, and mirrored too, unless --config or --set network.… says otherwise; a
-replay uses 256x832 alone.
+the numbers of pixels of 320x1056 and 576x1888, and mirrored too, its classes follow the picture's colours, and those
+that CamVid does not tell apart are counted together, unless --config or --set says otherwise; a replay uses 256x832
+alone and does neither.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import typer
 from rich.console import Console
 
 from perception.classes import CAMVID_CLASSES, semantic_to_camvid
-from perception.cli.benchmark_runs import main_guard, print_speed, save_metrics, settings_for
+from perception.cli.benchmark_runs import FOR_PIXELS, main_guard, print_speed, save_metrics, settings_for
 from perception.cli.console import FrameProgress
 from perception.cli.eval_tables import class_table
 from perception.errors import DriveError
@@ -81,7 +82,7 @@ def _segment(
     paths: list[Path], pred: Path, config: Path | None, overrides: list[str], device: str, threads: int
 ) -> list[float]:
     """Writes the predictions and returns milliseconds per frame, reading and writing left out."""
-    settings = settings_for(config, overrides, for_figures=True)
+    settings = settings_for(config, overrides, defaults=(*FOR_PIXELS, "segmentation.labels=camvid"))
     threads = threads or settings.network.threads
     network = None
     if settings.segmentation.semantic == "network":

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from perception.cli.benchmark_runs import (
+    FOR_FIGURES,
     main_guard,
     print_speed,
     run_pipeline,
@@ -53,7 +54,7 @@ def benchmark(
     speed: dict[str, float] = {}
     results = pred
     if results is None:
-        settings = settings_for(config, set_ or [], for_figures=True)
+        settings = settings_for(config, set_ or [], defaults=FOR_FIGURES)
         run = run_pipeline(data, out, settings, device=device, threads=threads, frames=frames, overwrite=overwrite)
         speed = speed_of(run)
         results = run / "kitti" / "detection"

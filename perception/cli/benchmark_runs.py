@@ -18,6 +18,7 @@ from perception.files import replaced_when_done
 
 __all__ = [
     "FOR_FIGURES",
+    "FOR_PIXELS",
     "main_guard",
     "print_speed",
     "run_pipeline",
@@ -33,18 +34,20 @@ FOR_FIGURES = (
     "network.input_height_px=320", "network.input_width_px=1056", "network.precision=fp32", "network.mirrored=true",
     "network.zooms=[1.0, 1.8]", "detection.score_threshold=0.02",
 )  # fmt: skip
+# where pixels are judged, not boxes
+FOR_PIXELS = (*FOR_FIGURES, "segmentation.refined=true")
 
 
-def settings_for(config: Path | None, overrides: Sequence[str], *, for_figures: bool = False) -> Config:
+def settings_for(config: Path | None, overrides: Sequence[str], *, defaults: Sequence[str] = ()) -> Config:
     """Settings without video and report: a benchmark needs results only, unless they are asked for.
 
     Args:
         config: TOML over the defaults, or None.
         overrides: ``key.path=value``, over everything.
-        for_figures: where no file is given, sees more than a replay has the time for.
+        defaults: likewise, where no file is given: ``FOR_FIGURES`` sees more than a replay has the time for.
     """
-    defaults = FOR_FIGURES if for_figures and config is None else ()
-    return load_config(config, ["video.enabled=false", "report.enabled=false", *defaults, *overrides])
+    assumed = defaults if config is None else ()
+    return load_config(config, ["video.enabled=false", "report.enabled=false", *assumed, *overrides])
 
 
 def run_pipeline(

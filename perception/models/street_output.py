@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from perception.models.street_layout import DENSE_STRIDE, SEMANTIC_STRIDE
 
-__all__ = ["StreetOutput"]
+__all__ = ["StreetOutput", "in_place"]
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -42,7 +42,12 @@ class StreetOutput:
     @property
     def semantic_logits(self) -> Float32Array:
         """(S, h, w) f32 at ``SEMANTIC_STRIDE`` input pixels per cell: a copy with every place where it lies."""
-        classes, _, rows, columns = self.semantic_cells.shape
-        side = DENSE_STRIDE // SEMANTIC_STRIDE
-        places = self.semantic_cells.reshape(classes, side, side, rows, columns).transpose(0, 3, 1, 4, 2)
-        return np.ascontiguousarray(places.reshape(classes, side * rows, side * columns))
+        return in_place(self.semantic_cells)
+
+
+def in_place(semantic_cells: Float32Array) -> Float32Array:
+    """(S, 4, h, w) ``StreetOutput.semantic_cells`` to (S, 2h, 2w): a copy with every place where it lies."""
+    classes, _, rows, columns = semantic_cells.shape
+    side = DENSE_STRIDE // SEMANTIC_STRIDE
+    places = semantic_cells.reshape(classes, side, side, rows, columns).transpose(0, 3, 1, 4, 2)
+    return np.ascontiguousarray(places.reshape(classes, side * rows, side * columns))

@@ -26,12 +26,21 @@ def _network_semantic(
         raise ConfigError('segmentation.semantic = "network": found no network loaded; expected the embedded one')
     from perception.segmentation.network import NetworkSemantic
 
-    return NetworkSemantic(network)
+    return NetworkSemantic(network, labels=settings.labels, refined=settings.refined)
+
+
+def _expect_plain(settings: SegmentationConfig, chosen: str) -> None:
+    if settings.refined:
+        raise ConfigError(f"segmentation.refined = true: refines the network alone; expected false with {chosen}")
 
 
 def _torchvision_semantic(
     settings: SegmentationConfig, network: StreetNetwork | None, device: str, threads: int
 ) -> SemanticSegmenter:
+    chosen = f'segmentation.semantic = "{settings.semantic}"'
+    _expect_plain(settings, chosen)
+    if settings.labels != "cityscapes":
+        raise ConfigError(f'segmentation.labels = "{settings.labels}": expected "cityscapes" with {chosen}')
     from perception.segmentation.torchvision import TorchvisionSemantic
 
     return TorchvisionSemantic(settings.semantic, settings.semantic_weights, device, threads)
@@ -48,7 +57,7 @@ def _network_instances(
         raise ConfigError('segmentation.instance = "network": found no network loaded; expected the embedded one')
     from perception.segmentation.network import NetworkInstances
 
-    return NetworkInstances(network)
+    return NetworkInstances(network, refined=settings.refined)
 
 
 def _maskrcnn(
@@ -58,6 +67,7 @@ def _maskrcnn(
     threads: int,
     detector: Detector | None,
 ) -> InstanceSegmenter:
+    _expect_plain(settings, 'segmentation.instance = "maskrcnn"')
     from perception.models.torchvision_detection import TorchvisionDetectionModel
     from perception.segmentation.torchvision import MaskRcnnInstances
 

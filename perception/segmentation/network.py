@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
-from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES, SEMANTIC_OF_OBJECT
+from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES, SEMANTIC_OF_OBJECT, semantic_to_camvid
 from perception.kernels.network_heads import assign_pixels, cells_of_boxes, upsampled_argmax
 from perception.models.street_layout import CUE_SCALE_PX, DENSE_STRIDE
 from perception.models.street_network import StreetNetwork
+from perception.models.street_output import in_place
 from perception.models.street_views import finest, semantic_of_views
+from perception.segmentation.refinement import likeliest_classes, refined_groups
 from perception.types import Detections, Frame, InstanceMap, SemanticMap
 
 __all__ = ["NetworkInstances", "NetworkSemantic"]
@@ -20,20 +24,37 @@ _GROUPS = (
     ("person", "rider", "motorcycle", "bicycle"),
     ("traffic light", "traffic sign"),
 )
+_GROUP_OF_ITSELF: npt.NDArray[np.int64] = np.full(256, -1, np.int64)
+_GROUP_OF_ITSELF[: len(_GROUPS)] = range(len(_GROUPS))
 
 
 class NetworkSemantic:
-    """The ``SemanticSegmenter`` role of the embedded network."""
+    """The ``SemanticSegmenter`` role of the embedded network.
 
-    def __init__(self, network: StreetNetwork):
-        self._network = network
+    Args:
+        network: that looks at the frames.
+        labels: whose shall be right: ``cityscapes``, or ``camvid``, where classes that share a label are counted
+            together.
+        refined: whether edges follow the image's colours.
+    """
+
+    def __init__(
+        self, network: StreetNetwork, *, labels: Literal["cityscapes", "camvid"] = "cityscapes", refined: bool = False
+    ):
+        self._network, self._refined = network, refined
+        ids = network.semantic_ids
+        of_class = semantic_to_camvid(ids) if labels == "camvid" else ids
+        # without gaps: some networks know some classes only
+        self._label_of_class: npt.NDArray[np.int64] = np.unique(of_class, return_inverse=True)[1]
+        self._plain = labels == "cityscapes" and not refined
 
     def segment(self, frame: Frame) -> SemanticMap:
         """A map of the image's own size."""
-        views = self._network.views(frame)
-        return SemanticMap(
-            upsampled_argmax(semantic_of_views(views), self._network.semantic_ids, *frame.image_rgb.shape[:2])
-        )
+        cells = semantic_of_views(self._network.views(frame))
+        ids, image = self._network.semantic_ids, frame.image_rgb
+        if self._plain:
+            return SemanticMap(upsampled_argmax(cells, ids, *image.shape[:2]))
+        return SemanticMap(ids[likeliest_classes(in_place(cells), self._label_of_class, image, refined=self._refined)])
 
 
 class NetworkInstances:
@@ -41,10 +62,14 @@ class NetworkInstances:
 
     A pixel of a thing belongs to the detection, of a class that goes with the pixel's, whose box agrees best with the
     box that the network predicts at the pixel; sure detections come before doubtful ones.
+
+    Args:
+        network: that looks at the frames.
+        refined: whether outlines follow the image's colours.
     """
 
-    def __init__(self, network: StreetNetwork):
-        self._network = network
+    def __init__(self, network: StreetNetwork, *, refined: bool = False):
+        self._network, self._refined = network, refined
         self._group_of_semantic = np.full(256, -1, np.int64)
         for group, names in enumerate(_GROUPS):
             for name in names:
@@ -77,4 +102,8 @@ class NetworkInstances:
             len(_GROUPS),
             DENSE_STRIDE,
         )
-        return InstanceMap(assign_pixels(cells, semantic.class_ids, self._group_of_semantic, detections.boxes_xyxy))
+        kinds, group_of = semantic.class_ids, self._group_of_semantic
+        if self._refined:
+            kinds = refined_groups(group_of[kinds], len(_GROUPS), frame.image_rgb, detections.boxes_xyxy)
+            group_of = _GROUP_OF_ITSELF
+        return InstanceMap(assign_pixels(cells, kinds, group_of, detections.boxes_xyxy))

@@ -91,6 +91,9 @@ def _window(sample: Sample, size_hw: tuple[int, int], strays: ViewRange, rng: np
     top = _start(height, size_hw[0] / scale_v, rng)
     sure = np.flatnonzero(~sample.boxes.ignored)
     if len(sure) and rng.random() < _OBJECT_CENTRED:
+        # a class first, then one of its objects: a lorry or a person among twenty cars is shown as often as they are
+        of_class = sample.boxes.class_ids[sure]
+        sure = sure[of_class == rng.choice(np.unique(of_class))]
         x1, y1, x2, y2 = sample.boxes.boxes_xyxy[rng.choice(sure)]
         left = _around((x1 + x2) / 2, width, size_hw[1] / scale_u, rng)
         top = _around((y1 + y2) / 2, height, size_hw[0] / scale_v, rng)

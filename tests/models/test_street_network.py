@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from torchvision.ops import box_iou
 
-from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES
+from perception.classes import OBJECT_CLASSES, SEMANTIC_CLASSES, semantic_to_camvid
 from perception.config import NetworkConfig, load_config
 from perception.detection.network import NetworkDetector
 from perception.errors import ConfigError, DeviceError, WeightsError
@@ -179,6 +179,27 @@ def test_classes_lie_where_they_belong(network: StreetNetwork, kitti_frame: Fram
     assert (semantic[310:370, 560:900] == road).mean() > 0.9
     assert (semantic[220:280, 390:520] == car).mean() > 0.8
     assert (semantic[20:140, 300:700] == tree).mean() > 0.6
+
+
+def test_slower_maps_agree_with_the_fast_one(network: StreetNetwork, kitti_frame: Frame) -> None:
+    fast = NetworkSemantic(network).segment(kitti_frame).class_ids
+    by_label = NetworkSemantic(network, labels="camvid").segment(kitti_frame).class_ids
+    refined = NetworkSemantic(network, refined=True).segment(kitti_frame).class_ids
+    for slow in (by_label, refined):
+        changed = (semantic_to_camvid(slow) != semantic_to_camvid(fast)).mean()
+        assert 0 < changed < 0.05
+
+
+def test_a_refined_mask_is_still_the_cars(network: StreetNetwork, kitti_frame: Frame) -> None:
+    detections = NetworkDetector(network, CONFIG.detection).detect(kitti_frame)
+    semantic = NetworkSemantic(network).segment(kitti_frame)
+    plain, refined = (
+        NetworkInstances(network, refined=is_refined).segment(kitti_frame, detections, semantic).detection_rows
+        for is_refined in (False, True)
+    )
+    best = int(np.argmax(detections.scores))
+    both = ((plain == best) & (refined == best)).sum()
+    assert 0.8 < both / ((plain == best) | (refined == best)).sum() < 1
 
 
 def test_a_car_gets_its_own_pixels(network: StreetNetwork, kitti_frame: Frame) -> None:

@@ -85,15 +85,16 @@ def test_semantic_contract(name, weights):
         assert ((found.confidence > 0) & (found.confidence <= 1)).all()
 
 
+@pytest.mark.parametrize("changes", [{}, {"refined": True}, {"labels": "camvid"}])
 @pytest.mark.parametrize("size", [(40, 64), (9, 150), (1, 1)])
-def test_contract_of_the_embedded_network(size):
+def test_contract_of_the_embedded_network(size, changes):
     network, frame = StreetNetwork(load_config().network, "cpu"), _frame(*size)
-    semantic = make_semantic(_settings(), network).segment(frame)
+    semantic = make_semantic(_settings(**changes), network).segment(frame)
     assert semantic.class_ids.shape == size
     assert set(np.unique(semantic.class_ids)) <= {*range(len(SEMANTIC_CLASSES)), VOID_ID}
     box = np.array([[0, 0, size[1], size[0]]], np.float32)
     for found in (Detections.empty(), Detections(box, np.ones(1, np.float32), np.zeros(1, np.int64))):
-        rows = make_instance(_settings(), network).segment(frame, found, semantic).detection_rows
+        rows = make_instance(_settings(**changes), network).segment(frame, found, semantic).detection_rows
         assert rows.shape == size
         assert set(np.unique(rows)) <= set(range(-1, len(found)))
 
@@ -221,6 +222,19 @@ def test_a_cyclist_gets_the_masks_of_rider_and_bicycle():
 def test_the_network_must_be_there_where_it_is_named(make, changes):
     with pytest.raises(ConfigError, match="no network loaded"):
         make(_settings(**changes), network=None)
+
+
+@pytest.mark.parametrize(
+    ("make", "changes"),
+    [
+        (make_semantic, {"semantic": "deeplabv3", "refined": True}),
+        (make_semantic, {"semantic": "lraspp", "labels": "camvid"}),
+        (make_instance, {"instance": "maskrcnn", "refined": True}),
+    ],
+)
+def test_what_only_the_network_can_is_refused_of_others(make, changes):
+    with pytest.raises(ConfigError, match=r"expected .* with segmentation"):
+        make(_settings(**changes))
 
 
 def test_weights_of_another_family_are_refused(weights):
