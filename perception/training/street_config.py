@@ -80,6 +80,9 @@ class StreetTraining(Section):
                 raise ValueError(f"every source needs a name of its own but they are {', '.join(names)}")
         if self.loss.taught and not self.teacher.segmenter:
             raise ValueError("loss.taught needs teacher.segmenter")
+        if self.validation.metric and not self.validate_on:
+            # found out at the first validation, it would cost the time until then
+            raise ValueError(f"validation.metric = {self.validation.metric!r} needs a [[validate_on]]")
         if self.init.imagenet and self.network.backbone_weights == RANDOM:
             raise ValueError(f"network.backbone_weights = {RANDOM!r} contradicts init.imagenet = true")
         return self

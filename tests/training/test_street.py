@@ -334,3 +334,11 @@ def test_a_run_with_another_backbone_gives_weights_and_their_graph(
     # a run goes on with the backbone that it began with
     assert perceive_train(small, "--resume") == 2
     assert "found a checkpoint of architecture street-mobilenet_v3_small-2" in capsys.readouterr().err
+
+
+def test_a_metric_that_nothing_is_judged_by_is_refused_before_training(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert perceive_train(small, "--set", "validate_on=[]") == 2
+    assert "validation.metric = 'mIoU' needs a [[validate_on]]" in capsys.readouterr().err
+    assert not (small / "run").exists()
