@@ -9,7 +9,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from perception.kernels.conv_crf import conv_crf
 
@@ -46,15 +45,20 @@ def likeliest_classes(
     height, width = image_rgb.shape[:2]
     enlarged = np.stack([np.asarray(cv2.resize(plane, (width, height)), np.float32) for plane in logits])
     labels = range(int(label_of_class.max()) + 1)
-    scores = np.stack([logsumexp(enlarged[label_of_class == label], axis=0) for label in labels], axis=-1)
-    scores -= logsumexp(scores, axis=2, keepdims=True)
+    members = [enlarged[label_of_class == label] for label in labels]
+    scores = np.stack([of[0] if len(of) == 1 else np.logaddexp.reduce(of, axis=0) for of in members], axis=-1)
     if refined:
+        scores -= scores.max(axis=2, keepdims=True)
+        scores -= np.log(np.exp(scores).sum(axis=2, keepdims=True))
         scores = conv_crf(
             scores, image_rgb, scores.max(axis=2) < np.log(_UNSURE),
             radius_px=4, colour_deviation=8.0, place_deviation_px=3.0, coupling=2.0, rounds=3,
         )  # fmt: skip
     best = scores.argmax(axis=2)
-    rows: npt.NDArray[np.int64] = np.where(label_of_class[:, None, None] == best, enlarged, -np.inf).argmax(axis=0)
+    if len(labels) == len(logits):  # a label for every class
+        rows: npt.NDArray[np.int64] = np.argsort(label_of_class)[best]
+        return rows
+    rows = np.where(label_of_class[:, None, None] == best, enlarged, -np.inf).argmax(axis=0)
     return rows
 
 
