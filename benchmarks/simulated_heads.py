@@ -4,7 +4,8 @@
 
 Instance AP is Cityscapes' (ten overlaps, objects of 100 px and more), over the classes that the drives show. Beside the
 network stands what its boxes alone would give: every box filled as a mask, and the network's depth beside a flat road.
-The network sees what it sees in a replay, or, with ``--figures``, as much as in the tools that measure on real data.
+The network sees what it sees in a replay, or, with ``--figures``, as much as in the tools that measure on real data,
+and masks are refined.
 """
 
 from __future__ import annotations

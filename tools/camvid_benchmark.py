@@ -22,7 +22,14 @@ import typer
 from rich.console import Console
 
 from perception.classes import CAMVID_CLASSES, semantic_to_camvid
-from perception.cli.benchmark_runs import FOR_PIXELS, main_guard, print_speed, save_metrics, settings_for
+from perception.cli.benchmark_runs import (
+    FOR_FIGURES,
+    FOR_PIXELS,
+    main_guard,
+    print_speed,
+    save_metrics,
+    settings_for,
+)
 from perception.cli.console import FrameProgress
 from perception.cli.eval_tables import class_table
 from perception.errors import DriveError
@@ -82,7 +89,9 @@ def _segment(
     paths: list[Path], pred: Path, config: Path | None, overrides: list[str], device: str, threads: int
 ) -> list[float]:
     """Writes the predictions and returns milliseconds per frame, reading and writing left out."""
-    settings = settings_for(config, overrides, defaults=(*FOR_PIXELS, "segmentation.labels=camvid"))
+    settings = settings_for(config, overrides, defaults=FOR_FIGURES)
+    if settings.segmentation.semantic == "network":  # no other segmenter can
+        settings = settings_for(config, overrides, defaults=(*FOR_PIXELS, "segmentation.labels=camvid"))
     threads = threads or settings.network.threads
     network = None
     if settings.segmentation.semantic == "network":

@@ -106,7 +106,7 @@ def _round(scores, image, pixels, nearness, likeness, per_square, coupling, chan
                 total += weight
                 for label in range(labels):
                     asked[label] += weight * chances[row, column, label]
-        largest = np.float32(-np.inf)
+        largest = np.float32(-1e30)
         for label in range(labels):
             asked[label] = scores[v, u, label] + coupling * asked[label] / total
             largest = max(largest, asked[label])

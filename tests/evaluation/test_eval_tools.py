@@ -80,3 +80,11 @@ def test_camvid_over_real_frames(project, real_data, tmp_path):
     again = run_tool(project, "camvid_benchmark.py", "--data", data, "--split", "val", "--pred", tmp_path / "out",
                      "--frames", 2, "--evaluate-only", "--json", tmp_path / "n.json")  # fmt: skip
     assert json.loads((tmp_path / "n.json").read_text())["metrics"]["mIoU"] == metrics["mIoU"], again.stderr
+
+
+def test_camvid_by_another_segmenter_is_not_asked_for_what_only_the_network_can(project, real_data, tmp_path):
+    done = run_tool(project, "camvid_benchmark.py", "--data", real_data / "camvid", "--split", "val", "--pred",
+                    tmp_path / "out", "--frames", 1, "--set", "segmentation.semantic=lraspp",
+                    "--set", f"segmentation.semantic_weights={tmp_path / 'none.pth'}")  # fmt: skip
+    assert done.returncode == 2
+    assert "none.pth" in done.stderr and "segmentation.refined" not in done.stderr

@@ -211,3 +211,19 @@ def test_a_person_on_a_bicycle_is_one_cyclist() -> None:
     assert merged[0].tolist() == [5, 0, 36, 60]
     assert merged[1].tolist() == boxes[2].tolist()
     assert len(scores) == 2
+
+
+def test_crops_are_laid_around_every_class_as_often() -> None:
+    """Twenty cars at one end of a wide picture, one pedestrian at the other."""
+    cars = [[1600 + 15 * k, 50, 1612 + 15 * k, 60] for k in range(20)]
+    boxes = np.array([*cars, [100, 45, 110, 70]], np.float32)
+    pedestrian = OBJECT_CLASSES.index("pedestrian")
+    labelled = LabelledBoxes(boxes, np.array([CAR] * 20 + [pedestrian]), np.zeros(21, bool))
+    image = np.full((120, 2000, 3), 90, np.uint8)
+    known = np.ones(len(OBJECT_CLASSES), bool)
+    sample = Sample("wide", image, np.zeros((120, 2000), np.uint8), "camvid", labelled, known, 1.0)
+    settings = SETTINGS.model_copy(update={"least_scale": 1.0, "largest_scale": 1.0})
+    views = [augment(sample, settings, np.random.default_rng(seed)) for seed in range(200)]
+    shown = {name: np.mean([(view.boxes.class_ids == name).any() for view in views]) for name in (CAR, pedestrian)}
+    assert shown[pedestrian] > 0.2
+    assert shown[CAR] > 0.2
