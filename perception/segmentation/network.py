@@ -13,7 +13,6 @@ from perception.models.street_layout import CUE_SCALE_PX, DENSE_STRIDE
 from perception.models.street_network import StreetNetwork
 from perception.models.street_output import in_place
 from perception.models.street_views import finest, semantic_of_views
-from perception.segmentation.refinement import likeliest_classes, refined_groups
 from perception.types import Detections, Frame, InstanceMap, SemanticMap
 
 __all__ = ["NetworkInstances", "NetworkSemantic"]
@@ -54,6 +53,9 @@ class NetworkSemantic:
         ids, image = self._network.semantic_ids, frame.image_rgb
         if self._plain:
             return SemanticMap(upsampled_argmax(cells, ids, *image.shape[:2]))
+        # its kernel takes a second to compile on the first run, which a replay does without
+        from perception.segmentation.refinement import likeliest_classes
+
         return SemanticMap(ids[likeliest_classes(in_place(cells), self._label_of_class, image, refined=self._refined)])
 
 
@@ -104,6 +106,8 @@ class NetworkInstances:
         )
         kinds, group_of = semantic.class_ids, self._group_of_semantic
         if self._refined:
+            from perception.segmentation.refinement import refined_groups
+
             kinds = refined_groups(group_of[kinds], len(_GROUPS), frame.image_rgb, detections.boxes_xyxy)
             group_of = _GROUP_OF_ITSELF
         return InstanceMap(assign_pixels(cells, kinds, group_of, detections.boxes_xyxy))
